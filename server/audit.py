@@ -1,0 +1,126 @@
+"""The one door to the session log.
+
+An act and its entry are written in the same transaction: no entry, no act. Entries carry ids and
+stable words, never a name, a text or an address. The pages that show the log are
+``server.sessionlog``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.db import OrganisationId
+from server.models import LogEntry, LogHead
+
+Fact = str | int | bool | None
+
+
+class Act(StrEnum):
+    """Every act that leaves a line. The value is the stable word in the log."""
+
+    BOOKING_IMPORTED = "booking.imported"
+    BOOKING_MOVED = "booking.moved"
+    BOOKING_CANCELLED = "booking.cancelled"
+    BOOKING_ASSIGNED = "booking.assigned"
+    CONTACT_CORRECTED = "contact.corrected"
+    LINK_ISSUED = "link.issued"
+    LINK_READ = "link.read"
+    LINK_CODE_READ = "link.code_read"
+    LINK_REVOKED = "link.revoked"
+    LINK_CLAIMED = "link.claimed"
+    LINK_CLAIM_FAILED = "link.claim_failed"
+    DEVICE_REPLACED = "device.replaced"
+    CHECK_IN_SAVED = "check_in.saved"
+    CHECK_IN_COMPLETED = "check_in.completed"
+    CONSENT_GIVEN = "consent.given"
+    CONSENT_REFUSED = "consent.refused"
+    CONSENT_WITHDRAWN = "consent.withdrawn"
+    WAITING = "visit.waiting"
+    LATE_ANNOUNCED = "visit.late"
+    IDENTITY_CONFIRMED = "visit.identity_confirmed"
+    ELIGIBILITY_CONFIRMED = "visit.eligibility_confirmed"
+    ADMITTED = "visit.admitted"
+    TURNED_AWAY = "visit.turned_away"
+    FINISHED = "visit.finished"
+    OUTCOME = "visit.outcome"
+    ROOM_JOINED = "room.joined"
+    ROOM_REJOINED = "room.rejoined"
+    ROOM_DROPPED = "room.dropped"
+    ROOM_LEFT = "room.left"
+    MEDIA_CHANGED = "media.changed"
+    MEDIA_PROVEN = "media.proven"
+    NOTE_OPENED = "note.opened"
+    NOTE_SAVED = "note.saved"
+    CARD_OPENED = "card.opened"
+    LOG_READ = "log.read"
+    LOGGED_IN = "login.done"
+    LOGIN_FAILED = "login.failed"
+    LOGGED_OUT = "login.ended"
+
+
+class ActorRole(StrEnum):
+    """Who did it: a person's role, or the platform itself."""
+
+    PATIENT = "patient"
+    CLINICIAN = "clinician"
+    DESK = "desk"
+    MANAGER = "manager"
+    AUDITOR = "auditor"
+    ADMINISTRATOR = "administrator"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One act. ``actor`` is a user or device id, empty for the platform; ``facts`` are ids,
+    numbers and stable words only."""
+
+    at: datetime
+    act: Act
+    role: ActorRole
+    actor: str = ""
+    visit: str | None = None
+    facts: dict[str, Fact] = field(default_factory=dict)
+
+    def canonical(self) -> str:
+        """The text that is stored: sorted keys, no spaces."""
+        content = {
+            "act": self.act.value,
+            "actor": self.actor,
+            "at": self.at.astimezone(UTC).isoformat(timespec="milliseconds"),
+            "facts": self.facts,
+            "role": self.role.value,
+            "visit": self.visit,
+        }
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+async def append(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:
+    """Number and store entries in the caller's transaction.
+
+    The head row stays locked until the commit, so numbers have no gaps and no doubles.
+    """
+    size = await session.scalar(
+        update(LogHead)
+        .where(LogHead.organisation_id == organisation)
+        .values(size=LogHead.size + len(entries))
+        .returning(LogHead.size)
+    )
+    if size is None:
+        raise LookupError("no log for this organisation")
+    first = size - len(entries) + 1
+    session.add_all(
+        LogEntry(
+            organisation_id=organisation,
+            seq=first + place,
+            visit_id=entry.visit,
+            entry=entry.canonical(),
+        )
+        for place, entry in enumerate(entries)
+    )

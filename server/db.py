@@ -1,0 +1,129 @@
+"""The database: engine, sessions, and the one place where organisations are kept apart.
+
+Every session is opened for one organisation, or for :data:`EVERY_ORGANISATION` by code that
+says why. The organisation's criterion is added to each ORM statement here, so that a forgotten
+``where`` shows nothing of another organisation (``security.md`` W2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, NewType
+
+from sqlalchemy import DateTime, Dialect, Enum, String, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    ORMExecuteState,
+    Session,
+    mapped_column,
+    with_loader_criteria,
+)
+from sqlalchemy.types import TypeDecorator
+
+OrganisationId = NewType("OrganisationId", str)
+EVERY_ORGANISATION: Final = OrganisationId("*")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes in and out, on SQLite too."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("naive datetime")
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def word_column(words: type[StrEnum]) -> Enum:
+    """A column that holds the value of a :class:`StrEnum` as text and gives the member back."""
+    return Enum(
+        words, native_enum=False, length=32, values_callable=lambda enum: [w.value for w in enum]
+    )
+
+
+class Base(DeclarativeBase):
+    """Base of all rows."""
+
+
+class OwnedByOrganisation:
+    """Rows of one organisation: the criterion of the session is added to them."""
+
+    organisation_id: Mapped[OrganisationId] = mapped_column(String(32), index=True)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _keep_organisations_apart(state: ORMExecuteState) -> None:
+    organisation = state.session.info["organisation"]
+    if organisation != EVERY_ORGANISATION and not state.is_column_load:
+        state.statement = state.statement.options(
+            with_loader_criteria(
+                OwnedByOrganisation,
+                lambda row: row.organisation_id == organisation,
+                include_aliases=True,
+            )
+        )
+
+
+class Database:
+    """Sessions over one engine. Reads and writes are opened apart because SQLite wants the
+    write lock at the start of a transaction, not in its middle."""
+
+    def __init__(self, url: str) -> None:
+        self.engine: AsyncEngine = create_async_engine(url, pool_pre_ping="postgresql" in url)
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
+            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+        self._writing_engine = self.engine.execution_options(begin="IMMEDIATE")
+
+    @asynccontextmanager
+    async def read(self, organisation: OrganisationId) -> AsyncIterator[AsyncSession]:
+        """A session that sees one organisation and writes nothing."""
+        session = AsyncSession(
+            self.engine, info={"organisation": organisation}, expire_on_commit=False
+        )
+        async with session:
+            yield session
+
+    @asynccontextmanager
+    async def begin(self, organisation: OrganisationId) -> AsyncIterator[AsyncSession]:
+        """A session in one transaction: committed at the end, rolled back by an exception."""
+        session = AsyncSession(
+            self._writing_engine, info={"organisation": organisation}, expire_on_commit=False
+        )
+        async with session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def _configure_sqlite(connection: Any, record: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=10000",
+        "secure_delete=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {mode}")

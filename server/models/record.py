@@ -1,0 +1,47 @@
+"""Records: the sealed note and the session log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.db import Base, OrganisationId, OwnedByOrganisation, UtcDateTime
+
+
+class Note(OwnedByOrganisation, Base):
+    """The clinician's working text. Every saved version stays, so nobody's edit is lost."""
+
+    __tablename__ = "note"
+
+    visit_id: Mapped[str] = mapped_column(ForeignKey("visit.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    sealed_text: Mapped[bytes] = mapped_column(LargeBinary)
+    author_id: Mapped[str] = mapped_column(ForeignKey("user.id"))
+    saved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LogEntry(OwnedByOrganisation, Base):
+    """One line of the session log. Written only by :func:`server.audit.append`."""
+
+    __tablename__ = "log_entry"
+
+    organisation_id: Mapped[OrganisationId] = mapped_column(
+        ForeignKey("organisation.id"), primary_key=True
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    visit_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    entry: Mapped[str] = mapped_column(Text)
+    """Canonical JSON: sorted keys, no spaces, UTF-8."""
+
+
+class LogHead(OwnedByOrganisation, Base):
+    """How many entries the log of one organisation has: the next ``seq``."""
+
+    __tablename__ = "log_head"
+
+    organisation_id: Mapped[OrganisationId] = mapped_column(
+        ForeignKey("organisation.id"), primary_key=True
+    )
+    size: Mapped[int] = mapped_column(default=0)

@@ -1,0 +1,184 @@
+"""What is inside each sealed column, as types, and how it is opened and sealed.
+
+The only place that names sealed fields: a page asks here for an identity or a card and never
+builds a :class:`~server.keyring.Place` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.keyring import Keyring, Place, visit_owner
+from server.models import Appointment, CheckIn, Note, Patient, Visit
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who the patient is and how to reach them; texts as CUP wrote them, empty when unknown."""
+
+    family_name: str = ""
+    given_name: str = ""
+    birth_date: date | None = None
+    sex: str = ""
+    """``M``, ``F`` or empty."""
+    codice_fiscale: str = ""
+    phone: str = ""
+    email: str = ""
+    address: str = ""
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.given_name} {self.family_name}".strip()
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What CUP says of the booking beyond time and place."""
+
+    nre: str = ""
+    question: str = ""
+    """The prescriber's question (*quesito diagnostico*), shown as the reason."""
+    service_code: str = ""
+    service_name: str = ""
+    exemption: str = ""
+    prescriber: str = ""
+
+
+class Answers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the patient answered at check-in; empty means *not answered*."""
+
+    address: str = ""
+    companions: str = ""
+    """Who is with the patient, in free words."""
+    camera: str = ""
+    """``ok``, ``failed`` or ``skipped``; the same for the two below."""
+    microphone: str = ""
+    loudspeaker: str = ""
+
+
+class Eligibility(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The clinician's gate of TV-03: one ground, and a reason for a first visit (TV-02)."""
+
+    ground: str
+    reason: str = ""
+
+
+def _identity_place(patient: Patient) -> Place:
+    return Place(
+        patient.organisation_id, "patient", patient.id, "identity", patient.identity_version
+    )
+
+
+def _details_place(appointment: Appointment) -> Place:
+    return Place(
+        appointment.organisation_id,
+        "appointment",
+        appointment.id,
+        "details",
+        appointment.details_version,
+    )
+
+
+def _visit_place(row: CheckIn | Note | Visit, field: str, version: int) -> Place:
+    visit_id = row.id if isinstance(row, Visit) else row.visit_id
+    return Place(row.organisation_id, row.__tablename__, visit_id, field, version, visit=visit_id)
+
+
+async def seal_identity(
+    keyring: Keyring, session: AsyncSession, patient: Patient, identity: Identity
+) -> None:
+    """Set the patient's sealed identity; call after raising ``identity_version``."""
+    patient.sealed_identity = await keyring.seal(
+        session, _identity_place(patient), msgspec.json.encode(identity)
+    )
+
+
+async def open_identity(keyring: Keyring, session: AsyncSession, patient: Patient) -> Identity:
+    plaintext = await keyring.unseal(session, _identity_place(patient), patient.sealed_identity)
+    return msgspec.json.decode(plaintext, type=Identity)
+
+
+async def seal_details(
+    keyring: Keyring, session: AsyncSession, appointment: Appointment, details: Details
+) -> None:
+    """Set the sealed details; call after raising ``details_version``."""
+    appointment.sealed_details = await keyring.seal(
+        session, _details_place(appointment), msgspec.json.encode(details)
+    )
+
+
+async def open_details(
+    keyring: Keyring, session: AsyncSession, appointment: Appointment
+) -> Details:
+    plaintext = await keyring.unseal(
+        session, _details_place(appointment), appointment.sealed_details
+    )
+    return msgspec.json.decode(plaintext, type=Details)
+
+
+async def seal_answers(
+    keyring: Keyring, session: AsyncSession, check_in: CheckIn, answers: Answers
+) -> None:
+    """Set the sealed answers; call after raising ``version``."""
+    place = _visit_place(check_in, "answers", check_in.version)
+    check_in.sealed_answers = await keyring.seal(session, place, msgspec.json.encode(answers))
+
+
+async def open_answers(
+    keyring: Keyring, session: AsyncSession, check_in: CheckIn | None
+) -> Answers:
+    """The answers so far; all *not answered* before the first."""
+    if check_in is None:
+        return Answers()
+    place = _visit_place(check_in, "answers", check_in.version)
+    plaintext = await keyring.unseal(session, place, check_in.sealed_answers)
+    return msgspec.json.decode(plaintext, type=Answers)
+
+
+async def seal_eligibility(
+    keyring: Keyring, session: AsyncSession, visit: Visit, eligibility: Eligibility
+) -> None:
+    place = _visit_place(visit, "eligibility", 1)
+    visit.sealed_eligibility = await keyring.seal(session, place, msgspec.json.encode(eligibility))
+
+
+async def open_eligibility(
+    keyring: Keyring, session: AsyncSession, visit: Visit
+) -> Eligibility | None:
+    if visit.sealed_eligibility is None:
+        return None
+    place = _visit_place(visit, "eligibility", 1)
+    plaintext = await keyring.unseal(session, place, visit.sealed_eligibility)
+    return msgspec.json.decode(plaintext, type=Eligibility)
+
+
+async def seal_note(keyring: Keyring, session: AsyncSession, note: Note, text: str) -> None:
+    place = _visit_place(note, "text", note.version)
+    note.sealed_text = await keyring.seal(session, place, text.encode())
+
+
+async def open_note(keyring: Keyring, session: AsyncSession, note: Note) -> str:
+    place = _visit_place(note, "text", note.version)
+    return (await keyring.unseal(session, place, note.sealed_text)).decode()
+
+
+async def warm_keys(keyring: Keyring, session: AsyncSession, visits: Iterable[Visit]) -> None:
+    """Load in one query every key that a list of visits needs to show names and reasons.
+
+    Each visit must have been loaded with its appointment.
+    """
+    visits = list(visits)
+    for organisation in {visit.organisation_id for visit in visits}:
+        owners = [
+            owner
+            for visit in visits
+            if visit.organisation_id == organisation
+            for owner in (
+                f"patient:{visit.appointment.patient_id}",
+                f"appointment:{visit.appointment_id}",
+                visit_owner(visit.id),
+            )
+        ]
+        await keyring.warm(session, organisation, owners)

@@ -1,0 +1,110 @@
+"""The settings: one table, read once. Nobody else looks at the environment.
+
+Each value comes from ``ACCANTO_<NAME>`` in the environment, else from ``accanto.env`` in the
+data folder, else from the default here. ``accanto settings`` and the README print this table.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from server.errors import CommandFailed
+
+ENVIRONMENT_PREFIX = "ACCANTO_"
+SETTINGS_FILE = "accanto.env"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}:
+        raise ValueError("must look like https://visite.example.it, without a path")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError("must be https unless it is this machine itself")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; each description is the help people read."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
+
+    data_dir: Path = Field(
+        default=Path("accanto-data"), description="Folder of the database, the keys and the files."
+    )
+    database_url: str = Field(
+        default="",
+        description="SQLAlchemy URL, for instance postgresql+asyncpg://user@host/name. "
+        "Empty: SQLite in the data folder.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
+    base_url: Annotated[str, AfterValidator(_origin)] = Field(
+        default="http://127.0.0.1:8080",
+        description="What browsers type: links are built from it and it is the only allowed "
+        "Origin. https is required outside this machine.",
+    )
+    turn_urls: list[str] = Field(
+        default=[], description='JSON list such as ["turn:turn.example.it:3478?transport=udp"].'
+    )
+    turn_secret: str = Field(
+        default="", repr=False, description="Shared secret of the TURN servers (REST credentials)."
+    )
+    stun_urls: list[str] = Field(
+        default=[], description="JSON list of STUN servers. Empty: none is asked, ever."
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def database(self) -> str:
+        """The URL to connect to."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve()}/accanto.db"
+
+    @property
+    def is_https(self) -> bool:
+        return self.base_url.startswith("https://")
+
+
+def load_settings(data_dir: Path | None = None, **overrides: object) -> Settings:
+    """Read the table for one data folder.
+
+    :raises CommandFailed: names the setting and what is wrong with it.
+    """
+    folder = data_dir or Path(
+        os.environ.get(
+            f"{ENVIRONMENT_PREFIX}DATA_DIR", str(Settings.model_fields["data_dir"].default)
+        )
+    )
+    given = {name: value for name, value in overrides.items() if value is not None}
+    _refuse_unknown_names()
+    try:
+        return Settings(
+            _env_file=folder / SETTINGS_FILE,  # type: ignore[call-arg]
+            data_dir=folder,
+            **given,  # type: ignore[arg-type]
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        raise CommandFailed(f"Setting {ENVIRONMENT_PREFIX}{name}: {first['msg']}") from error
+
+
+def _refuse_unknown_names() -> None:
+    known = {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in os.environ:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known:
+            raise CommandFailed(f"Unknown setting {name}: see 'accanto settings'")
+
+
+def save_settings(data_dir: Path, values: dict[str, str]) -> None:
+    """Write ``accanto.env`` of a data folder, readable by its owner only."""
+    path = data_dir / SETTINGS_FILE
+    path.touch(mode=0o600)
+    lines = [f"{ENVIRONMENT_PREFIX}{name.upper()}={value}\n" for name, value in values.items()]
+    path.write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,311 @@
+"""Every message of the room protocol, as types.
+
+This is the wire contract and nothing else: no I/O, no room rules. Its prose twin is
+``PROTOCOL.md`` (a test keeps the two equal); its JavaScript twin is ``static/js/wire.js``.
+Frames are UTF-8 JSON texts of at most 64 KiB. Unknown fields are ignored, an unknown
+``type`` is answered with an error. Fields marked ``PII`` or ``SECRET`` never reach a log.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+
+PROTOCOL_VERSION: Final = 1
+MAX_FRAME_BYTES: Final = 64 * 1024
+
+Pii = msgspec.Meta(extra={"sensitivity": "PII"})
+Secret = msgspec.Meta(extra={"sensitivity": "SECRET"})
+ShortText = Annotated[str, msgspec.Meta(max_length=64)]
+Counter = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Role(StrEnum):
+    """Who a participant is; decided by the ticket, never by the client."""
+
+    PATIENT = "patient"
+    CLINICIAN = "clinician"
+
+
+class ParticipantState(StrEnum):
+    """``waiting → admitted → connected ⇄ away → gone`` and ``waiting → turned_away``."""
+
+    WAITING = "waiting"
+    ADMITTED = "admitted"
+    CONNECTED = "connected"
+    AWAY = "away"
+    GONE = "gone"
+    TURNED_AWAY = "turned_away"
+
+
+class ByeAction(StrEnum):
+    """What the client does after ``bye``: end here, resume this socket, or join afresh."""
+
+    STOP = "stop"
+    RESUME = "resume"
+    RECONNECT = "reconnect"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of all frames; the tag is the ``type`` field."""
+
+
+# ---- client → server -------------------------------------------------------------------
+
+
+class Hello(Message, tag="hello"):
+    """First frame of a socket. Exactly one of ``ticket`` (join) and ``resume`` is given."""
+
+    versions: list[int]
+    ticket: Annotated[str, msgspec.Meta(max_length=1024), Secret] | None = None
+    resume: Annotated[str, msgspec.Meta(max_length=1024), Secret] | None = None
+    epoch: ShortText | None = None
+    """The log epoch of the last ``welcome``; needed to resume."""
+    seq: Counter = 0
+    """The last event this client has applied; needed to resume."""
+
+
+class Ping(Message, tag="ping"):
+    """Application heartbeat; answered by ``pong`` at once."""
+
+
+class ClientMessage(Message):
+    """A numbered frame: kept by the client until acknowledged, resent after a resume."""
+
+    cseq: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Offer(ClientMessage, tag="offer"):
+    """An SDP offer for ``to``; ``payload`` is forwarded as raw bytes, never parsed."""
+
+    to: ShortText
+    generation: Counter
+    payload: Annotated[msgspec.Raw, Pii]
+
+
+class Answer(ClientMessage, tag="answer"):
+    to: ShortText
+    generation: Counter
+    payload: Annotated[msgspec.Raw, Pii]
+
+
+class Candidates(ClientMessage, tag="candidates"):
+    """A batch of ICE candidates (the client joins those of about 50 ms)."""
+
+    to: ShortText
+    generation: Counter
+    payload: Annotated[msgspec.Raw, Pii]
+
+
+class SetMedia(ClientMessage, tag="set_media"):
+    """What this participant sends now, so that the other side can say it in words."""
+
+    microphone: bool
+    camera: bool
+    screen: bool = False
+
+
+class ProveMedia(ClientMessage, tag="prove_media"):
+    """This participant has decoded frames of ``of``: media is proven in one direction."""
+
+    of: ShortText
+    audio: bool
+    video: bool
+
+
+class Admit(ClientMessage, tag="admit"):
+    """A clinician lets one waiting participant in."""
+
+    participant: ShortText
+
+
+class TurnAway(ClientMessage, tag="turn_away"):
+    participant: ShortText
+
+
+class Leave(ClientMessage, tag="leave"):
+    """Hanging up. The visit is not finished by it."""
+
+
+ClientFrame = (
+    Hello | Ping | Offer | Answer | Candidates | SetMedia | ProveMedia | Admit | TurnAway | Leave
+)
+
+# ---- server → client, outside the log --------------------------------------------------
+
+
+class Participant(msgspec.Struct, frozen=True, kw_only=True):
+    """One person of the room as ``welcome`` shows it."""
+
+    participant: str
+    role: Role
+    state: ParticipantState
+    generation: int
+    """``seq`` of the ``joined`` event of this participant's page."""
+    microphone: bool = False
+    camera: bool = False
+    screen: bool = False
+
+
+class Welcome(Message, tag="welcome"):
+    """Answer to ``hello``. After a join: the room as of ``seq``. After a resume: the missed
+    events follow as ordinary frames and ``participants`` still shows the room as of now."""
+
+    version: int
+    epoch: str
+    seq: int
+    cseq: int
+    """The last client frame the room has applied; the client drops those up to it."""
+    you: str
+    role: Role
+    polite: bool
+    participants: list[Participant]
+    resumed: bool
+    resume: Annotated[str, Secret]
+    late_minutes: int
+    outcome: str | None
+    ice_servers: Annotated[list[dict[str, str | list[str]]], Secret]
+    relay_until_admitted: bool
+    relay_always: bool
+
+
+class Ack(Message, tag="ack"):
+    """The server has taken the client's frames up to ``cseq``."""
+
+    cseq: int
+
+
+class Pong(Message, tag="pong"):
+    """Answer to ``ping``."""
+
+
+class Error(Message, tag="error"):
+    """A frame was refused; the socket stays open. ``code`` is stable."""
+
+    code: str
+    cseq: int | None = None
+
+
+class Bye(Message, tag="bye"):
+    """Last frame of the server; ``reason`` is stable, ``action`` says what to do next."""
+
+    reason: str
+    action: ByeAction
+
+
+# ---- events: the room log, sent in order with ``seq`` ----------------------------------
+
+
+class Event(Message):
+    """One entry of the room log."""
+
+    seq: int = 0
+    """Set by the log: 1, 2, 3 … without gaps."""
+
+
+class Joined(Event, tag="joined", kw_only=True):
+    """A new page of this participant is in the room: connections of older ones are void."""
+
+    participant: str
+    role: Role
+    state: ParticipantState
+
+
+class Returned(Event, tag="returned", kw_only=True):
+    """The same page is back after a lost socket; its peer connections are still good."""
+
+    participant: str
+
+
+class Away(Event, tag="away", kw_only=True):
+    """The socket of this participant was lost."""
+
+    participant: str
+
+
+class Gone(Event, tag="gone", kw_only=True):
+    """This participant left on purpose."""
+
+    participant: str
+
+
+class Admitted(Event, tag="admitted", kw_only=True):
+    participant: str
+
+
+class TurnedAway(Event, tag="turned_away", kw_only=True):
+    participant: str
+
+
+class Signal(Event, kw_only=True):
+    """Base of the forwarded offer, answer and candidates."""
+
+    sender: str
+    to: str
+    generation: int
+    payload: Annotated[msgspec.Raw, Pii]
+
+
+class OfferEvent(Signal, tag="offer", kw_only=True):
+    pass
+
+
+class AnswerEvent(Signal, tag="answer", kw_only=True):
+    pass
+
+
+class CandidatesEvent(Signal, tag="candidates", kw_only=True):
+    pass
+
+
+class MediaChanged(Event, tag="media_changed", kw_only=True):
+    participant: str
+    microphone: bool
+    camera: bool
+    screen: bool
+
+
+class MediaProven(Event, tag="media_proven", kw_only=True):
+    """``participant`` has seen or heard ``of``."""
+
+    participant: str
+    of: str
+    audio: bool
+    video: bool
+
+
+class Late(Event, tag="late", kw_only=True):
+    """The clinician runs late by this many minutes (0: no longer)."""
+
+    minutes: int
+
+
+class Moved(Event, tag="moved", kw_only=True):
+    """CUP moved the appointment; the page reloads itself to show the new time."""
+
+
+class Closed(Event, tag="closed", kw_only=True):
+    """The visit is over. ``outcome`` is an outcome value, or ``cancelled``."""
+
+    outcome: str
+
+
+RoomEvent = (
+    Joined
+    | Returned
+    | Away
+    | Gone
+    | Admitted
+    | TurnedAway
+    | OfferEvent
+    | AnswerEvent
+    | CandidatesEvent
+    | MediaChanged
+    | MediaProven
+    | Late
+    | Moved
+    | Closed
+)
+ServerFrame = Welcome | Ack | Pong | Error | Bye | RoomEvent

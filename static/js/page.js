@@ -1,0 +1,102 @@
+// What every page needs: its data, its elements by name, and a same-origin JSON POST.
+
+/** A request the server refused; `code` is stable, `id` finds it in the server's log. */
+export class RequestError extends Error {
+  /**
+   * @param {number} status
+   * @param {string} code
+   * @param {string | null} id
+   */
+  constructor(status, code, id) {
+    super(code);
+    this.status = status;
+    this.code = code;
+    this.id = id;
+  }
+}
+
+/** @returns {any} the content of `<script type="application/json" id="page-data">` */
+export function pageData() {
+  return JSON.parse(document.getElementById("page-data")?.textContent || "{}");
+}
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} selector
+ * @param {{new (): T, prototype: T}} type
+ * @returns {T | null}
+ */
+function find(selector, type) {
+  const element = document.querySelector(selector);
+  return element instanceof type ? element : null;
+}
+
+/**
+ * An element the page may leave out.
+ * @template {HTMLElement} T
+ * @param {string} name
+ * @param {{new (): T, prototype: T}} type
+ */
+export const findHook = (name, type) => find(`[data-hook="${name}"]`, type);
+
+/**
+ * An element the page must have.
+ * @template {HTMLElement} T
+ * @param {string} testId
+ * @param {{new (): T, prototype: T}} type
+ * @returns {T}
+ */
+export function byTestId(testId, type) {
+  const element = find(`[data-testid="${testId}"]`, type);
+  if (!element) throw new TypeError(`This page has no ${testId}`);
+  return element;
+}
+
+/**
+ * @param {string} hookName
+ * @param {boolean} isShown
+ */
+export function show(hookName, isShown) {
+  for (const element of document.querySelectorAll(`[data-hook="${hookName}"]`)) {
+    element.toggleAttribute("hidden", !isShown);
+  }
+}
+
+/**
+ * @param {string} hookName
+ * @param {string} text
+ */
+export function say(hookName, text) {
+  for (const element of document.querySelectorAll(`[data-hook="${hookName}"]`)) {
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+/**
+ * @param {string} hookName
+ * @param {() => void} listener
+ */
+export function onClick(hookName, listener) {
+  for (const element of document.querySelectorAll(`[data-hook="${hookName}"]`)) {
+    element.addEventListener("click", listener);
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {object} [body]
+ * @returns {Promise<any>}
+ */
+export async function post(url, body = {}) {
+  const response = await fetch(url, {
+    method: "POST",
+    credentials: "same-origin",
+    headers: { Accept: "application/json", "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    throw new RequestError(response.status, answer.code ?? "unexpected", answer.id ?? null);
+  }
+  return answer;
+}
