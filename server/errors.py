@@ -36,6 +36,8 @@ class Forbidden(AccantoError):
 class LoginNeeded(AccantoError):
     code = "login_needed"
     status = 401
+    way_in = "/login"
+    """Where a person is sent to get in."""
 
 
 class Conflict(AccantoError):

@@ -14,6 +14,7 @@ const TICK_MS = 1000;
 const PING_EVERY_MS = 3000;
 const DEAD_AFTER_MS = 7000;
 const HELLO_WITHIN_MS = 5000;
+const STUCK_AFTER_MS = 1500;
 const PROBE_MS = 800;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
@@ -118,7 +119,8 @@ export class Wire extends Emitter {
    */
   wake(isNetworkNew) {
     if (!this.#isWanted) return;
-    if (!this.#socket || isNetworkNew) {
+    const isStuck = !this.#isUp && Date.now() - this.#heardAt > STUCK_AFTER_MS;
+    if (!this.#socket || isNetworkNew || isStuck) {
       this.#abandon();
       this.#connect();
     } else if (this.#isUp) {

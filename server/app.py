@@ -1,0 +1,142 @@
+"""The one place that wires: every start has its stop beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from server import agenda, checkin, desk, join, login, notes, sessionlog, visit, waiting
+from server.assets import Assets
+from server.auth import PUBLIC, Route, register
+from server.db import Database
+from server.errors import CommandFailed
+from server.keyring import Keyring, load_keyring
+from server.middleware import add_security_headers, answer_errors, refuse_cross_site
+from server.pages import Pages
+from server.services import CLOCK, DATABASE, HUB, KEYRING, PAGES, SETTINGS
+from server.settings import Settings
+from server.waiting import VisitHooks
+from signaling.bus import LocalRoomLog
+from signaling.hub import Hub
+from signaling.ice import IceConfig
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 256 * 1024
+_HEADER_LINE_BYTES = 4096
+_FEATURES = (login, join, checkin, waiting, agenda, visit, notes, desk, sessionlog)
+
+
+def create_app(settings: Settings) -> web.Application:
+    """The whole application for one data folder; nothing is opened before it starts.
+
+    :raises CommandFailed: no root key, or the front-end packages are missing.
+    """
+    assets = Assets()
+    app = web.Application(
+        middlewares=[answer_errors, refuse_cross_site], client_max_size=MAX_BODY_BYTES
+    )
+    app[SETTINGS] = settings
+    app[CLOCK] = lambda: datetime.now(UTC)
+    app[KEYRING] = load_keyring(settings.data_dir)
+    app[DATABASE] = Database(settings.database)
+    app[PAGES] = Pages(assets)
+    hooks = VisitHooks(app[DATABASE], app[CLOCK])
+    app[HUB] = _create_hub(settings, app[KEYRING], hooks)
+    app.on_response_prepare.append(add_security_headers)
+    app.cleanup_ctx.append(_database_lifetime)
+    app.cleanup_ctx.append(hooks.lifetime)
+    app.cleanup_ctx.append(_hub_lifetime)
+    register(app, _own_routes(assets, app[HUB]))
+    for feature in _FEATURES:
+        register(app, feature.ROUTES)
+    return app
+
+
+def _create_hub(settings: Settings, keyring: Keyring, hooks: VisitHooks) -> Hub:
+    return Hub(
+        log=LocalRoomLog(),
+        key=keyring.derive("socket-tickets"),
+        hooks=hooks,
+        ice=IceConfig(
+            stun_urls=tuple(settings.stun_urls),
+            turn_urls=tuple(settings.turn_urls),
+            turn_secret=settings.turn_secret,
+        ),
+        allowed_origins=frozenset({settings.base_url}),
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+def _own_routes(assets: Assets, hub: Hub) -> list[Route]:
+    return [
+        Route("GET", "/static/{version}/{name:.+}", assets.serve, PUBLIC),
+        Route("GET", "/ws", hub.handle, PUBLIC),
+        Route("GET", "/healthz", _healthz, PUBLIC),
+        Route("GET", "/", _home, PUBLIC),
+    ]
+
+
+async def _healthz(request: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _home(request: web.Request) -> web.Response:
+    return request.app[PAGES].render(request, "home.html")
+
+
+async def _database_lifetime(app: web.Application) -> AsyncIterator[None]:
+    yield
+    await app[DATABASE].close()
+
+
+async def _hub_lifetime(app: web.Application) -> AsyncIterator[None]:
+    yield
+    await app[HUB].close()
+
+
+async def serve(
+    settings: Settings, on_ready: Callable[[int], Awaitable[None]] | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM. ``on_ready`` gets the port once it accepts connections.
+
+    :raises CommandFailed: the port is taken.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    runner = web.AppRunner(
+        create_app(settings),
+        access_log=None,
+        handle_signals=False,
+        tcp_keepalive=False,
+        keepalive_timeout=75,
+        lingering_time=5,
+        max_line_size=_HEADER_LINE_BYTES,
+        shutdown_timeout=5,
+    )
+    await runner.setup()
+    try:
+        await _listen(runner, settings)
+        port = runner.addresses[0][1]
+        logger.info("serving on port %d", port)
+        if on_ready is not None:
+            await on_ready(port)
+        await stopping.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        raise CommandFailed(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
+        ) from error

@@ -1,0 +1,121 @@
+"""What happens around every request: errors, security headers, cross-site protection.
+
+Order, outermost first: :func:`answer_errors`, :func:`refuse_cross_site`. Headers are set by
+:func:`add_security_headers` on every answer, also on those that a middleware makes.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from server.errors import AccantoError, Forbidden, InvalidInput, LoginNeeded, TooManyAttempts
+from server.models import new_id
+from server.pages import json_response
+from server.services import PAGES, SETTINGS
+
+logger = logging.getLogger(__name__)
+
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_CONTENT_SECURITY_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "font-src 'self'",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), "
+    "autoplay=(self), screen-wake-lock=(self), geolocation=(), payment=(), usb=()",
+    "X-Robots-Tag": "noindex",
+}
+
+
+async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal handler of ``on_response_prepare``."""
+    response.headers.update(_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.popall("Server", None)
+    if request.app[SETTINGS].is_https:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a page or JSON with an id; details go only to the log."""
+    try:
+        return await handler(request)
+    except AccantoError as error:
+        return _error_response(request, error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        wrapped = AccantoError()
+        wrapped.code, wrapped.status = error.reason.lower().replace(" ", "_"), error.status
+        return _error_response(request, wrapped)
+    except Exception as error:
+        fault_id = new_id()
+        logger.exception("request failed fault=%s method=%s", fault_id, request.method)
+        return _error_response(request, error, fault_id)
+
+
+@web.middleware
+async def refuse_cross_site(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Only our own pages may change anything (``security.md`` W6).
+
+    Browsers say where a request comes from in ``Sec-Fetch-Site``, older ones in ``Origin``;
+    a request that says neither does not come from our pages.
+    """
+    if request.method not in _SAFE_METHODS:
+        origin = request.headers.get("Origin")
+        site = request.headers.get("Sec-Fetch-Site")
+        is_ours = site == "same-origin" if site else origin is not None
+        if not is_ours or (origin is not None and origin != request.app[SETTINGS].base_url):
+            raise Forbidden("cross-site request")
+    return await handler(request)
+
+
+def wants_json(request: web.Request) -> bool:
+    return "application/json" in request.headers.get("Accept", "")
+
+
+def _error_response(
+    request: web.Request, error: Exception, fault_id: str | None = None
+) -> web.StreamResponse:
+    fault_id = fault_id or new_id()
+    code = error.code if isinstance(error, AccantoError) else "internal"
+    status = error.status if isinstance(error, AccantoError) else 500
+    logger.info("request refused fault=%s code=%s status=%d", fault_id, code, status)
+    headers = {"Retry-After": str(error.wait_seconds)} if isinstance(error, TooManyAttempts) else {}
+    if wants_json(request):
+        content: dict[str, object] = {"code": code, "id": fault_id}
+        if isinstance(error, InvalidInput):
+            content |= {"field": error.field, "reason": error.reason}
+        if isinstance(error, TooManyAttempts):
+            content["wait_seconds"] = error.wait_seconds
+        response = json_response(content, status=status)
+    elif isinstance(error, LoginNeeded) and request.method == "GET":
+        response = web.Response(status=303, headers={"Location": error.way_in})
+    else:
+        response = request.app[PAGES].render(
+            request, "error.html", status=status, code=code, fault_id=fault_id
+        )
+    response.headers.update(headers)
+    return response

@@ -1,0 +1,29 @@
+"""What every handler finds in the application: the keys of ``app[...]``, typed. Wired in
+``server.app`` only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+
+from server.db import Database
+from server.keyring import Keyring
+from server.pages import Pages
+from server.settings import Settings
+from signaling.hub import Hub
+
+SETTINGS: Final = web.AppKey("settings", Settings)
+DATABASE: Final = web.AppKey("database", Database)
+KEYRING: Final = web.AppKey("keyring", Keyring)
+PAGES: Final = web.AppKey("pages", Pages)
+HUB: Final = web.AppKey("hub", Hub)
+CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
+"""Gives the time of an act; rules take it as an argument."""
+
+
+def now_of(request: web.Request) -> datetime:
+    """The time of this request, in UTC."""
+    return request.app[CLOCK]()

@@ -1,0 +1,202 @@
+// This page's own camera, microphone and screen: opened gently, chosen, flipped, kept alive.
+// A missing or refused device never stops the visit.
+
+import { Emitter } from "./emitter.js";
+
+/** @typedef {"audio" | "video"} Kind */
+/** @typedef {"denied" | "missing" | "busy"} Problem */
+
+const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { max: 30 } };
+const REACQUIRE_AFTER_MS = 500;
+
+/**
+ * @param {unknown} refusal
+ * @returns {Problem}
+ */
+function problemFrom(refusal) {
+  const name = refusal instanceof Error ? refusal.name : "";
+  if (name === "NotAllowedError" || name === "SecurityError") return "denied";
+  if (name === "NotReadableError" || name === "AbortError") return "busy";
+  return "missing";
+}
+
+/** iOS and Safari play where the system says: no choice of loudspeaker is offered there. */
+export function canChooseSpeaker() {
+  const isSafari = /^((?!chrome|android).)*safari/i.test(navigator.userAgent);
+  return "setSinkId" in HTMLMediaElement.prototype && !isSafari;
+}
+
+/** @extends {Emitter<{changed: void}>} */
+export class Devices extends Emitter {
+  /** The stream of the own picture; its tracks come and go. */
+  preview = new MediaStream();
+  /** @type {Promise<void>} */
+  ready = new Promise((resolve) => {
+    this.#markReady = resolve;
+  });
+  /** @type {Record<Kind, Problem | null>} */
+  problems = { audio: null, video: null };
+  /** @type {() => void} */
+  #markReady;
+  /** @type {Record<Kind, MediaStreamTrack | null>} */
+  #tracks = { audio: null, video: null };
+  /** @type {MediaStreamTrack | null} */
+  #screen = null;
+  /** @type {Record<Kind, boolean>} */
+  #isOn = { audio: true, video: true };
+  /** @type {Record<Kind, MediaTrackConstraints>} */
+  #wanted = { audio: AUDIO, video: { ...VIDEO, facingMode: "user" } };
+
+  constructor() {
+    super();
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#reacquire());
+    document.addEventListener("visibilitychange", () => this.#reacquire());
+  }
+
+  /** Both together (one question to the person), then each alone. */
+  async open() {
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia(this.#wanted);
+      for (const track of stream.getTracks()) this.#take(track);
+    } catch {
+      await this.#openOne("audio");
+      await this.#openOne("video");
+    }
+    this.#markReady();
+    this.emit("changed", undefined);
+  }
+
+  get tracks() {
+    return { audio: this.#tracks.audio, video: this.#screen ?? this.#tracks.video };
+  }
+
+  get flags() {
+    return {
+      microphone: this.#isOn.audio && this.#tracks.audio !== null,
+      camera: this.#isOn.video && this.#tracks.video !== null,
+      screen: this.#screen !== null,
+    };
+  }
+
+  /**
+   * @param {Kind} kind
+   * @param {boolean} isOn
+   */
+  switch(kind, isOn) {
+    this.#isOn[kind] = isOn;
+    const track = this.#tracks[kind];
+    if (track) track.enabled = isOn;
+    else if (isOn) this.#openOne(kind).then(() => this.emit("changed", undefined));
+    this.emit("changed", undefined);
+  }
+
+  /**
+   * @param {Kind} kind
+   * @param {string} deviceId
+   */
+  async choose(kind, deviceId) {
+    const base = kind === "audio" ? AUDIO : VIDEO;
+    await this.#change(kind, { ...base, deviceId: { exact: deviceId } });
+  }
+
+  /** The other camera of a phone. */
+  async flip() {
+    const facing = this.#tracks.video?.getSettings().facingMode;
+    const facingMode = facing === "environment" ? "user" : "environment";
+    await this.#change("video", { ...VIDEO, facingMode });
+  }
+
+  /** @returns {Promise<boolean>} whether the screen is shared now */
+  async toggleScreen() {
+    if (this.#screen) {
+      this.#screen.stop();
+      this.#screen = null;
+    } else {
+      const stream = await navigator.mediaDevices.getDisplayMedia({ video: true }).catch(() => null);
+      this.#screen = stream?.getVideoTracks()[0] ?? null;
+      this.#screen?.addEventListener("ended", () => {
+        this.#screen = null;
+        this.emit("changed", undefined);
+      });
+    }
+    this.emit("changed", undefined);
+    return this.#screen !== null;
+  }
+
+  /** @param {MediaDeviceKind} kind */
+  async list(kind) {
+    const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+    return devices.filter((device) => device.kind === kind && device.deviceId);
+  }
+
+  close() {
+    this.#screen?.stop();
+    for (const kind of /** @type {Kind[]} */ (["audio", "video"])) this.#drop(kind);
+  }
+
+  /**
+   * Phones open one camera at a time: the old one is let go first, and taken back on refusal.
+   * @param {Kind} kind
+   * @param {MediaTrackConstraints} wanted
+   */
+  async #change(kind, wanted) {
+    const before = this.#wanted[kind];
+    this.#drop(kind);
+    this.#wanted[kind] = wanted;
+    await this.#openOne(kind);
+    if (!this.#tracks[kind]) {
+      this.#wanted[kind] = before;
+      await this.#openOne(kind);
+    }
+    this.emit("changed", undefined);
+  }
+
+  /** @param {Kind} kind */
+  async #openOne(kind) {
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia({ [kind]: this.#wanted[kind] });
+      for (const track of stream.getTracks()) this.#take(track);
+    } catch (refusal) {
+      this.problems[kind] = problemFrom(refusal);
+    }
+  }
+
+  /** @param {MediaStreamTrack} track */
+  #take(track) {
+    const kind = /** @type {Kind} */ (track.kind);
+    this.#drop(kind);
+    this.#tracks[kind] = track;
+    this.problems[kind] = null;
+    this.preview.addTrack(track);
+    track.enabled = this.#isOn[kind];
+    track.addEventListener("ended", () => {
+      if (this.#tracks[kind] !== track) return;
+      this.#drop(kind);
+      this.problems[kind] = "busy";
+      this.emit("changed", undefined);
+      setTimeout(() => this.#reacquire(), REACQUIRE_AFTER_MS);
+    });
+  }
+
+  /** @param {Kind} kind */
+  #drop(kind) {
+    const track = this.#tracks[kind];
+    if (!track) return;
+    this.#tracks[kind] = null;
+    this.preview.removeTrack(track);
+    track.stop();
+  }
+
+  /** A device that was lost (unplugged, taken by a phone call) is asked for again. */
+  async #reacquire() {
+    if (document.visibilityState !== "visible") return;
+    for (const kind of /** @type {Kind[]} */ (["audio", "video"])) {
+      const problem = this.problems[kind];
+      if (!this.#tracks[kind] && (problem === "busy" || problem === "missing")) {
+        await this.#openOne(kind);
+      }
+    }
+    this.emit("changed", undefined);
+  }
+}

@@ -1,0 +1,245 @@
+// One RTCPeerConnection of one generation: perfect negotiation, warm before admission, healing.
+// Nothing is sent before `admit`; the connection is up (ICE + DTLS) long before.
+
+import { Emitter } from "./emitter.js";
+
+/** @typedef {import("./messages.js").SignalType} SignalType */
+/** @typedef {import("./messages.js").SignalPayload} SignalPayload */
+/** @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} Tracks */
+
+const BATCH_MS = 50;
+const HEAL_AFTER_MS = 2000;
+const HEAL_AGAIN_MS = 6000;
+const POLITE_WAITS_MS = 1000;
+const WEAK_LINE_BITRATE = 150_000;
+
+/**
+ * @typedef {object} PeerOptions
+ * @property {boolean} isPolite
+ * @property {RTCIceServer[]} iceServers
+ * @property {boolean} isRelayOnly
+ * @property {Promise<unknown>} ready resolves when this page knows its camera and microphone
+ * @property {(type: SignalType, payload: SignalPayload) => void} send
+ * @property {() => boolean} isReachable whether an ICE restart could be heard now
+ */
+
+/**
+ * @typedef {object} PeerEvents
+ * @property {RTCPeerConnectionState} state
+ * @property {RTCDataChannel} channel
+ */
+
+/** @extends {Emitter<PeerEvents>} */
+export class Peer extends Emitter {
+  /** What comes in; give it to a video element only when the fold says admitted. */
+  remote = new MediaStream();
+  #options;
+  #connection;
+  #work;
+  /** @type {Tracks} */
+  #tracks = { audio: null, video: null };
+  /** @type {RTCIceCandidateInit[]} */
+  #batch = [];
+  #isMakingOffer = false;
+  #isIgnoringOffer = false;
+  #isSettingAnswer = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #healing;
+
+  /** @param {PeerOptions} options */
+  constructor(options) {
+    super();
+    this.#options = options;
+    this.#connection = new RTCPeerConnection({
+      iceServers: options.iceServers,
+      iceTransportPolicy: options.isRelayOnly ? "relay" : "all",
+      bundlePolicy: "max-bundle",
+    });
+    this.#listen(this.#connection);
+    this.#work = options.ready.then(() => this.#begin());
+  }
+
+  get state() {
+    return this.#connection.connectionState;
+  }
+
+  getStats() {
+    return this.#connection.getStats();
+  }
+
+  /**
+   * @param {SignalType} type
+   * @param {SignalPayload} payload
+   */
+  receive(type, payload) {
+    this.#work = this.#work
+      .then(() =>
+        type === "candidates"
+          ? this.#addCandidates(/** @type {RTCIceCandidateInit[]} */ (payload))
+          : this.#setRemote(/** @type {RTCSessionDescriptionInit} */ (payload)),
+      )
+      .catch((problem) => console.warn(`${type} not taken`, problem.name));
+  }
+
+  /** @param {Tracks} tracks */
+  async setTracks(tracks) {
+    this.#tracks = tracks;
+    await Promise.all(
+      this.#connection.getTransceivers().map((transceiver) => this.#fill(transceiver)),
+    );
+  }
+
+  /**
+   * @param {RTCIceServer[]} iceServers
+   * @param {boolean} isRelayOnly
+   */
+  configure(iceServers, isRelayOnly) {
+    if (this.state === "closed") return;
+    const wasRelayOnly = this.#options.isRelayOnly;
+    this.#options = { ...this.#options, iceServers, isRelayOnly };
+    const iceTransportPolicy = isRelayOnly ? "relay" : "all";
+    this.#connection.setConfiguration({ iceServers, iceTransportPolicy, bundlePolicy: "max-bundle" });
+    if (wasRelayOnly && !isRelayOnly && !this.#options.isPolite) this.restart();
+  }
+
+  restart() {
+    if (this.state !== "closed" && this.#connection.currentRemoteDescription) {
+      this.#connection.restartIce();
+    }
+  }
+
+  /**
+   * On a weak line the voice comes first: the picture gets a small, fixed share.
+   * @param {boolean} isWeak
+   */
+  async spareVideo(isWeak) {
+    for (const { sender } of this.#connection.getTransceivers()) {
+      if (sender.track?.kind !== "video") continue;
+      const parameters = sender.getParameters();
+      for (const encoding of parameters.encodings) {
+        if (isWeak) encoding.maxBitrate = WEAK_LINE_BITRATE;
+        else delete encoding.maxBitrate;
+      }
+      await sender.setParameters(parameters).catch(() => undefined);
+    }
+  }
+
+  close() {
+    clearTimeout(this.#healing);
+    this.#connection.close();
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #listen(connection) {
+    connection.addEventListener("negotiationneeded", () => this.#offer());
+    connection.addEventListener("icecandidate", ({ candidate }) => {
+      if (candidate?.candidate) this.#batchCandidate(candidate);
+    });
+    connection.addEventListener("track", ({ track }) => this.remote.addTrack(track));
+    connection.addEventListener("connectionstatechange", () => {
+      this.#planHealing();
+      this.emit("state", connection.connectionState);
+    });
+  }
+
+  /** The impolite side lays out the connection; the polite one takes its shape from the offer. */
+  #begin() {
+    if (this.#options.isPolite || this.state === "closed") return;
+    this.#connection.addTransceiver("audio", { direction: "sendrecv" });
+    this.#connection.addTransceiver("video", { direction: "sendrecv" });
+    this.#openChannel();
+    for (const transceiver of this.#connection.getTransceivers()) this.#fill(transceiver);
+  }
+
+  #openChannel() {
+    this.emit("channel", this.#connection.createDataChannel("room", { negotiated: true, id: 0 }));
+  }
+
+  /** @param {RTCRtpTransceiver} transceiver */
+  #fill({ sender, receiver }) {
+    const track = receiver.track.kind === "audio" ? this.#tracks.audio : this.#tracks.video;
+    return sender.track === track ? Promise.resolve() : sender.replaceTrack(track);
+  }
+
+  async #offer() {
+    try {
+      this.#isMakingOffer = true;
+      await this.#connection.setLocalDescription();
+      this.#sendLocal();
+    } finally {
+      this.#isMakingOffer = false;
+    }
+  }
+
+  #sendLocal() {
+    const description = this.#connection.localDescription;
+    if (!description) return;
+    this.#options.send(description.type === "offer" ? "offer" : "answer", description.toJSON());
+  }
+
+  /** @param {RTCSessionDescriptionInit} description */
+  async #setRemote(description) {
+    if (this.state === "closed") return;
+    const isOffer = description.type === "offer";
+    const isStable = this.#connection.signalingState === "stable" || this.#isSettingAnswer;
+    this.#isIgnoringOffer = isOffer && !this.#options.isPolite && (this.#isMakingOffer || !isStable);
+    if (this.#isIgnoringOffer) return;
+    this.#isSettingAnswer = !isOffer;
+    try {
+      await this.#connection.setRemoteDescription(description);
+    } finally {
+      this.#isSettingAnswer = false;
+    }
+    if (isOffer) await this.#answer();
+  }
+
+  async #answer() {
+    const isFirst = !this.#connection.currentRemoteDescription;
+    if (isFirst) {
+      for (const transceiver of this.#connection.getTransceivers()) {
+        transceiver.direction = "sendrecv";
+        await this.#fill(transceiver);
+      }
+      this.#openChannel();
+    }
+    await this.#connection.setLocalDescription();
+    this.#sendLocal();
+  }
+
+  /** @param {RTCIceCandidateInit[]} candidates */
+  async #addCandidates(candidates) {
+    for (const candidate of candidates) {
+      if (this.state === "closed") return;
+      try {
+        await this.#connection.addIceCandidate(candidate);
+      } catch (problem) {
+        if (!this.#isIgnoringOffer) throw problem;
+      }
+    }
+  }
+
+  /** @param {RTCIceCandidate} candidate */
+  #batchCandidate(candidate) {
+    this.#batch.push(candidate.toJSON());
+    if (this.#batch.length > 1) return;
+    setTimeout(() => {
+      this.#options.send("candidates", this.#batch);
+      this.#batch = [];
+    }, BATCH_MS);
+  }
+
+  /** `failed` never recovers alone and `disconnected` often late: restart ICE until it holds. */
+  #planHealing() {
+    clearTimeout(this.#healing);
+    if (this.state !== "disconnected" && this.state !== "failed") return;
+    const patience = this.#options.isPolite ? POLITE_WAITS_MS : 0;
+    const delay = this.state === "failed" ? 0 : HEAL_AFTER_MS;
+    this.#healing = setTimeout(() => this.#heal(), delay + patience);
+  }
+
+  #heal() {
+    if (this.state === "connected" || this.state === "closed") return;
+    if (this.#options.isReachable()) this.restart();
+    this.#healing = setTimeout(() => this.#heal(), HEAL_AGAIN_MS);
+  }
+}
