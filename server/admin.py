@@ -10,14 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.errors import CommandFailed
 from server.keyring import Keyring
-from server.models import LogHead, Organisation, Source, User, UserRole
-from server.models.booking import CUP_SOURCE
+from server.models import LogHead, Organisation, User, UserRole
 
 
 async def add_organisation(
     session: AsyncSession, keyring: Keyring, organisation: Organisation
 ) -> None:
-    """Store an organisation with its keys, its empty session log and its CUP feed.
+    """Store an organisation with its keys and its empty session log.
 
     :raises CommandFailed: the code is taken.
     """
@@ -27,7 +26,6 @@ async def add_organisation(
     await session.flush()
     keyring.add_organisation(session, organisation.id)
     session.add(LogHead(organisation_id=organisation.id, size=0))
-    session.add(Source(organisation_id=organisation.id, code=CUP_SOURCE))
     await session.flush()
 
 

