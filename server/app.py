@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> web.Application:
     app[KEYRING] = load_keyring(settings.data_dir)
     app[DATABASE] = Database(settings.database)
     app[PAGES] = Pages(assets)
-    hooks = VisitHooks(app[DATABASE], app[CLOCK])
+    hooks = VisitHooks(app[DATABASE], app[CLOCK], has_turn=bool(settings.turn_urls))
     app[HUB] = _create_hub(settings, app[KEYRING], hooks)
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)

@@ -20,10 +20,11 @@ from server.errors import CommandFailed, NotFound
 _ROOT: Final = Path(__file__).parent.parent
 _OURS: Final = _ROOT / "static"
 _PACKAGES: Final = _ROOT / "node_modules" / "bootstrap-italia" / "dist"
+_TITILLIUM: Final = "fonts/Titillium_Web/titillium-web-v10-latin-ext_latin"
 _FROM_PACKAGES: Final = {
     "css/bootstrap-italia.min.css": "css/bootstrap-italia.min.css",
-    "fonts/titillium-400.woff2": "fonts/Titillium_Web/titillium-web-v10-latin-ext_latin-regular.woff2",
-    "fonts/titillium-600.woff2": "fonts/Titillium_Web/titillium-web-v10-latin-ext_latin-600.woff2",
+    "fonts/titillium-400.woff2": f"{_TITILLIUM}-regular.woff2",
+    "fonts/titillium-600.woff2": f"{_TITILLIUM}-600.woff2",
 }
 _SUFFIXES: Final = frozenset({".js", ".css", ".svg", ".woff2", ".png", ".webmanifest", ".ico"})
 _TYPES: Final = {".js": "text/javascript", ".woff2": "font/woff2"}

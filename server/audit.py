@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.db import OrganisationId
+from server.db import Base, OrganisationId
 from server.models import LogEntry, LogHead
 
 Fact = str | int | bool | None
+_LOG_ROWS = Base.metadata.tables[LogEntry.__tablename__]
+"""Rows are inserted by Core: an ORM batch costs ten times as much."""
 
 
 class Act(StrEnum):
@@ -115,12 +117,13 @@ async def append(session: AsyncSession, organisation: OrganisationId, *entries: 
     if size is None:
         raise LookupError("no log for this organisation")
     first = size - len(entries) + 1
-    session.add_all(
-        LogEntry(
-            organisation_id=organisation,
-            seq=first + place,
-            visit_id=entry.visit,
-            entry=entry.canonical(),
-        )
+    rows = [
+        {
+            "organisation_id": organisation,
+            "seq": first + place,
+            "visit_id": entry.visit,
+            "entry": entry.canonical(),
+        }
         for place, entry in enumerate(entries)
-    )
+    ]
+    await session.execute(insert(_LOG_ROWS), rows)

@@ -214,7 +214,7 @@ async def find_device(session: AsyncSession, request: web.Request, locator: str)
     token = request.cookies.get(device_cookie(request, locator))
     if not token:
         return None
-    device = await session.scalar(
+    return await session.scalar(
         select(Device)
         .join(Device.visit)
         .where(Device.token_hash == hash_token(token))
@@ -223,7 +223,6 @@ async def find_device(session: AsyncSession, request: web.Request, locator: str)
         .where(Visit.locator == locator)
         .options(joinedload(Device.visit).joinedload(Visit.appointment))
     )
-    return device
 
 
 async def _authenticate_patient(request: web.Request) -> Actor:

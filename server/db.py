@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, NewType
+from typing import Any, Final, NewType, cast
 
-from sqlalchemy import DateTime, Dialect, Enum, String, event
+from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Enum, String, Update, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import (
@@ -108,6 +108,13 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+async def count_changed(session: AsyncSession, change: Update | Delete) -> int:
+    """Run an ``UPDATE … WHERE`` or ``DELETE`` and say how many rows it met; nought means that
+    somebody else was first."""
+    result = cast(CursorResult[Any], await session.execute(change))  # the type of every DML result
+    return result.rowcount
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:
