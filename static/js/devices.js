@@ -31,14 +31,14 @@ export function canChooseSpeaker() {
 export class Devices extends Emitter {
   /** The stream of the own picture; its tracks come and go. */
   preview = new MediaStream();
-  /** @type {Promise<void>} */
-  ready = new Promise((resolve) => {
-    this.#markReady = resolve;
-  });
   /** @type {Record<Kind, Problem | null>} */
   problems = { audio: null, video: null };
   /** @type {() => void} */
-  #markReady;
+  #markReady = () => undefined;
+  /** @type {Promise<void>} resolves when the person has answered and the devices are open */
+  ready = new Promise((resolve) => {
+    this.#markReady = resolve;
+  });
   /** @type {Record<Kind, MediaStreamTrack | null>} */
   #tracks = { audio: null, video: null };
   /** @type {MediaStreamTrack | null} */

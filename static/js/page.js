@@ -100,3 +100,19 @@ export async function post(url, body = {}) {
   }
   return answer;
 }
+
+const RELOADED_AT = "accanto-reloaded-at";
+const RELOAD_AGAIN_AFTER_MS = 30_000;
+
+/**
+ * Lets the server say what is true now, but never in a circle.
+ * @param {string} url
+ * @returns {boolean} false when the page was loaded for this reason a moment ago
+ */
+export function askServerAgain(url) {
+  const now = Date.now();
+  if (now - Number(sessionStorage.getItem(RELOADED_AT)) < RELOAD_AGAIN_AFTER_MS) return false;
+  sessionStorage.setItem(RELOADED_AT, String(now));
+  location.replace(url);
+  return true;
+}

@@ -32,6 +32,11 @@ import { Wire, socketUrl } from "./wire.js";
  * @property {Media} flags
  */
 
+const UNANSWERED_MS = 4000;
+
+/** A question about the camera that nobody answers must not keep the other side out. */
+const soon = () => new Promise((resolve) => setTimeout(resolve, UNANSWERED_MS));
+
 /** @extends {Emitter<SessionEvents>} */
 export class Session extends Emitter {
   #media;
@@ -80,6 +85,11 @@ export class Session extends Emitter {
 
   start() {
     this.#wire.start();
+  }
+
+  stop() {
+    this.#closePeers();
+    this.#wire.stop();
   }
 
   /** Hangs up; `start` comes back. */
@@ -189,13 +199,12 @@ export class Session extends Emitter {
    */
   #holdNew(key, { generation, to }) {
     if (!this.#welcome || !this.#room) return;
-    this.#previous?.close();
-    this.#previous = this.#held?.peer ?? null;
+    this.#retire(this.#held?.peer);
     const peer = new Peer({
       isPolite: this.#welcome.polite,
       iceServers: this.#welcome.ice_servers,
       isRelayOnly: this.#isRelayOnly(this.#room),
-      ready: this.#media.ready,
+      ready: Promise.race([this.#media.ready, soon()]),
       send: (type, payload) => this.#wire.send({ type, to, generation, payload }),
       isReachable: () => this.#wire.isUp,
     });
@@ -203,6 +212,17 @@ export class Session extends Emitter {
     peer.on("channel", (channel) => this.#listenTo(peer, channel));
     peer.on("state", (state) => this.#onLine(peer, state));
     this.emit("line", peer.state);
+  }
+
+  /**
+   * Keeps the connection that has a picture to show; one that never came up has none.
+   * @param {Peer} [peer]
+   */
+  #retire(peer) {
+    if (!peer) return;
+    if (peer.state === "new" || peer.state === "connecting") return peer.close();
+    this.#previous?.close();
+    this.#previous = peer;
   }
 
   /**

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { applyEvent, findPair, isAdmitted, peerOf, roomFromWelcome } from "../../static/js/fold.js";
+
+const OFF = { microphone: false, camera: false, screen: false };
+
+function welcome(participants, changes = {}) {
+  return {
+    type: "welcome",
+    version: 1,
+    epoch: "e1",
+    seq: 9,
+    cseq: 0,
+    you: "patient",
+    role: "patient",
+    polite: true,
+    participants,
+    resumed: false,
+    resume: "token",
+    late_minutes: 0,
+    outcome: null,
+    ice_servers: [],
+    relay_until_admitted: false,
+    relay_always: false,
+    ...changes,
+  };
+}
+
+const patient = (state, generation = 1) => ({
+  participant: "patient",
+  role: "patient",
+  state,
+  generation,
+  ...OFF,
+});
+const clinician = (state, generation = 2) => ({
+  participant: "clinician",
+  role: "clinician",
+  state,
+  generation,
+  ...OFF,
+});
+const fold = (room, ...events) => events.reduce(applyEvent, room);
+const waitingRoom = () => roomFromWelcome(welcome([patient("waiting")]), false);
+const bothPresent = () =>
+  roomFromWelcome(welcome([patient("waiting"), clinician("connected")]), false);
+
+test("a waiting patient is not admitted, even with the clinician in the room", () => {
+  assert.equal(isAdmitted(bothPresent()), false);
+});
+
+test("admission is an event of the log and survives a lost socket", () => {
+  const room = fold(
+    bothPresent(),
+    { type: "admitted", seq: 10, participant: "patient" },
+    { type: "away", seq: 11, participant: "patient" },
+    { type: "returned", seq: 12, participant: "patient" },
+  );
+
+  assert.equal(isAdmitted(room), true);
+});
+
+test("a refreshed page says by its own state that it is still admitted", () => {
+  const joined = { type: "joined", seq: 10, participant: "patient", role: "patient", state: "admitted" };
+
+  assert.equal(isAdmitted(fold(waitingRoom(), joined)), true);
+});
+
+test("of a patient who is away, the visit's state tells whether she was admitted", () => {
+  const away = welcome([patient("away"), clinician("connected")]);
+
+  assert.equal(isAdmitted(roomFromWelcome(away, false)), false);
+  assert.equal(isAdmitted(roomFromWelcome(away, true)), true);
+});
+
+test("the pair's generation is that of the newest page", () => {
+  const room = fold(bothPresent(), {
+    type: "joined",
+    seq: 10,
+    participant: "clinician",
+    role: "clinician",
+    state: "connected",
+  });
+
+  assert.deepEqual(findPair(bothPresent()), { generation: 2, to: "clinician" });
+  assert.deepEqual(findPair(room), { generation: 10, to: "clinician" });
+});
+
+test("a lost socket keeps the pair, leaving and the outcome end it", () => {
+  const away = fold(bothPresent(), { type: "away", seq: 10, participant: "clinician" });
+  const gone = fold(bothPresent(), { type: "gone", seq: 10, participant: "clinician" });
+  const closed = fold(bothPresent(), { type: "closed", seq: 10, outcome: "completed" });
+
+  assert.equal(findPair(away)?.generation, 2);
+  assert.equal(findPair(gone), null);
+  assert.equal(findPair(closed), null);
+});
+
+test("nothing flows after the outcome", () => {
+  const room = fold(
+    bothPresent(),
+    { type: "admitted", seq: 10, participant: "patient" },
+    { type: "closed", seq: 11, outcome: "completed" },
+  );
+
+  assert.equal(isAdmitted(room), false);
+});
+
+test("media flags, delay and move are kept; a new page starts with media off", () => {
+  const media = { type: "media_changed", seq: 10, participant: "clinician", ...OFF, camera: true };
+  const joined = { type: "joined", seq: 12, participant: "clinician", role: "clinician", state: "connected" };
+  const room = fold(bothPresent(), media, { type: "late", seq: 11, minutes: 15 });
+
+  assert.equal(peerOf(room)?.camera, true);
+  assert.equal(room.lateMinutes, 15);
+  assert.equal(peerOf(fold(room, joined))?.camera, false);
+  assert.equal(fold(room, { type: "moved", seq: 12 }).isMoved, true);
+});
+
+test("an unknown event and a stranger change nothing", () => {
+  const room = bothPresent();
+
+  assert.equal(applyEvent(room, { type: "weather", seq: 10 }), room);
+  assert.equal(applyEvent(room, { type: "admitted", seq: 10, participant: "nobody" }), room);
+});

@@ -1,0 +1,277 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { Wire, socketUrl } from "../../static/js/wire.js";
+
+/** The network, as the browser shows it: a socket the test opens, feeds and kills. */
+class Socket extends EventTarget {
+  static opened = [];
+  readyState = 0;
+  sent = [];
+  isClosed = false;
+
+  constructor(url) {
+    super();
+    this.url = url;
+    Socket.opened.push(this);
+  }
+
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close() {
+    this.isClosed = true;
+  }
+
+  async open() {
+    this.readyState = 1;
+    this.dispatchEvent(new Event("open"));
+    await settle();
+  }
+
+  say(frame) {
+    this.dispatchEvent(Object.assign(new Event("message"), { data: JSON.stringify(frame) }));
+  }
+
+  die() {
+    this.readyState = 3;
+    this.dispatchEvent(new Event("close"));
+  }
+
+  get acts() {
+    return this.sent.filter((frame) => "cseq" in frame);
+  }
+}
+
+const settle = async () => {
+  for (let turn = 0; turn < 5; turn += 1) await Promise.resolve();
+};
+const last = () => Socket.opened.at(-1);
+const welcome = (changes = {}) => ({
+  type: "welcome",
+  epoch: "e1",
+  seq: 5,
+  cseq: 0,
+  resume: "r1",
+  resumed: false,
+  participants: [],
+  ...changes,
+});
+const admit = { type: "admit", participant: "p1" };
+const offer = { type: "offer", to: "p1", generation: 1, payload: {} };
+
+/** @returns {Promise<{wire: Wire, seen: object[]}>} */
+async function joined({ fetchTicket = async () => "t1" } = {}) {
+  const wire = new Wire({ url: "ws://host/ws", fetchTicket, Socket });
+  const seen = [];
+  for (const name of ["welcome", "event", "up", "down", "stopped", "refused"]) {
+    wire.on(name, (detail) => seen.push([name, detail]));
+  }
+  wire.start();
+  await last().open();
+  last().say(welcome());
+  return { wire, seen };
+}
+
+async function resumed(changes = {}) {
+  mock.timers.tick(250);
+  await last().open();
+  last().say(welcome({ resumed: true, ...changes }));
+}
+
+beforeEach(() => {
+  Socket.opened = [];
+  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_000_000 });
+});
+
+afterEach(() => mock.timers.reset());
+
+test("the socket is on the page's own host and as safe as the page", () => {
+  assert.equal(socketUrl({ protocol: "https:", host: "a.it" }), "wss://a.it/ws");
+  assert.equal(socketUrl({ protocol: "http:", host: "a:1" }), "ws://a:1/ws");
+});
+
+test("a join shows its ticket", async () => {
+  await joined();
+
+  assert.deepEqual(last().sent, [{ type: "hello", versions: [1], ticket: "t1" }]);
+});
+
+test("events pass in order and never twice", async () => {
+  const { seen } = await joined();
+
+  for (const seq of [5, 6, 6, 7]) last().say({ type: "late", seq, minutes: seq });
+
+  const events = seen.filter(([name]) => name === "event").map(([, event]) => event.seq);
+  assert.deepEqual(events, [6, 7]);
+});
+
+test("a lost socket is resumed after 250 ms from the last event, and unacknowledged frames are resent", async () => {
+  const { wire } = await joined();
+  wire.send(admit);
+  wire.send(offer);
+  last().say({ type: "late", seq: 6, minutes: 5 });
+  last().die();
+  wire.send({ type: "set_media", microphone: true, camera: false, screen: false });
+
+  await resumed({ cseq: 1 });
+
+  const [hello, ...rest] = last().sent;
+  assert.deepEqual(hello, { type: "hello", versions: [1], resume: "r1", epoch: "e1", seq: 6 });
+  assert.deepEqual(rest.map(({ type, cseq }) => [type, cseq]), [["offer", 2], ["set_media", 3]]);
+});
+
+test("acknowledged frames are not resent", async () => {
+  const { wire } = await joined();
+  wire.send(admit);
+  last().say({ type: "ack", cseq: 1 });
+  last().die();
+
+  await resumed({ cseq: 1 });
+
+  assert.deepEqual(last().acts, []);
+});
+
+test("a refused frame is reported and not resent", async () => {
+  const { wire, seen } = await joined();
+  wire.send(offer);
+  last().say({ type: "error", code: "stale_generation", cseq: 1 });
+  last().die();
+
+  await resumed();
+
+  assert.deepEqual(seen.find(([name]) => name === "refused")?.[1], { code: "stale_generation" });
+  assert.deepEqual(last().acts, []);
+});
+
+test("a fresh join keeps what a person did and drops the signals of the old page", async () => {
+  const { wire } = await joined();
+  wire.send(offer);
+  wire.send(admit);
+  last().say({ type: "bye", reason: "unknown_epoch", action: "reconnect" });
+
+  mock.timers.tick(250);
+  await last().open();
+  last().say(welcome({ epoch: "e2", seq: 1, cseq: 7 }));
+
+  assert.equal(last().sent[0].ticket, "t1");
+  assert.deepEqual(last().acts, [{ ...admit, cseq: 8 }]);
+});
+
+test("a resume that the server hangs up on becomes a fresh join", async () => {
+  await joined();
+  last().die();
+  mock.timers.tick(250);
+  await last().open();
+  last().die();
+
+  mock.timers.tick(1000);
+  await last().open();
+
+  assert.equal(last().sent[0].ticket, "t1");
+});
+
+test("a silent socket is abandoned after 7 s without waiting for it to close", async () => {
+  const { seen } = await joined();
+  const silent = last();
+
+  for (let second = 0; second < 8; second += 1) mock.timers.tick(1000);
+  mock.timers.tick(250);
+
+  assert.ok(silent.sent.filter(({ type }) => type === "ping").length >= 2);
+  assert.ok(silent.isClosed);
+  assert.notEqual(last(), silent);
+  assert.equal(seen.at(-1)[0], "down");
+});
+
+test("a socket that answers is kept", async () => {
+  await joined();
+  for (let second = 0; second < 30; second += 1) {
+    mock.timers.tick(1000);
+    last().say({ type: "pong" });
+  }
+
+  assert.equal(Socket.opened.length, 1);
+});
+
+test("what an abandoned socket still says is not heard", async () => {
+  const { wire, seen } = await joined();
+  const old = last();
+  wire.wake(true);
+
+  old.say({ type: "closed", seq: 6, outcome: "completed" });
+
+  assert.equal(seen.some(([name]) => name === "event"), false);
+});
+
+test("a page that wakes up asks, and resumes at once when nobody answers", async () => {
+  const { wire } = await joined();
+  mock.timers.tick(10);
+  wire.wake(false);
+  assert.equal(last().sent.at(-1).type, "ping");
+
+  mock.timers.tick(800);
+  mock.timers.tick(1);
+  await last().open();
+
+  assert.equal(Socket.opened.length, 2);
+  assert.equal(last().sent[0].resume, "r1");
+});
+
+test("a new network does not wait for the backoff", async () => {
+  const { wire } = await joined();
+  last().die();
+
+  wire.wake(true);
+
+  assert.equal(Socket.opened.length, 2);
+});
+
+test("an unreachable server is tried ever more slowly, at least every 4 s", async () => {
+  await joined();
+  for (let turn = 0; turn < 8; turn += 1) {
+    last().die();
+    mock.timers.tick(4000);
+  }
+
+  assert.equal(Socket.opened.length, 9);
+});
+
+test("bye stop ends here", async () => {
+  const { seen } = await joined();
+
+  last().say({ type: "bye", reason: "replaced", action: "stop" });
+  mock.timers.tick(60_000);
+
+  assert.deepEqual(seen.at(-1), ["stopped", { reason: "replaced" }]);
+  assert.equal(Socket.opened.length, 1);
+});
+
+test("a refused ticket ends here, an unreachable ticket office is tried again", async () => {
+  const refusals = [{ status: 0 }, { status: 503, code: "starting" }, { status: 404, code: "not_found" }];
+  const seen = [];
+  const fetchTicket = () => Promise.reject(refusals.shift());
+  const wire = new Wire({ url: "ws://host/ws", fetchTicket, Socket });
+  wire.on("stopped", (detail) => seen.push(detail));
+  wire.start();
+  for (let turn = 0; turn < 3; turn += 1) {
+    await settle();
+    mock.timers.tick(1000);
+  }
+
+  assert.deepEqual(seen, [{ reason: "not_found" }]);
+  assert.equal(Socket.opened.length, 3);
+});
+
+test("leave waits for the room to know, then stops", async () => {
+  const { wire } = await joined();
+
+  const leaving = wire.leave();
+  last().say({ type: "ack", cseq: 1 });
+  mock.timers.tick(20);
+  await leaving;
+
+  assert.equal(last().acts[0].type, "leave");
+  assert.ok(last().isClosed);
+});
