@@ -1,0 +1,262 @@
+"""People for the browser tests: each is one Chromium process with a camera colour and a tone.
+
+They touch pages by test id only, as the issue of the first visit asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import signal
+import struct
+import subprocess
+import sys
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import Browser, Page, Playwright, expect
+
+from tests.browser.chromium import FLAGS
+
+_WIDTH, _HEIGHT, _FRAMES = 320, 240, 10
+_SAMPLE_RATE: Final = 48_000
+PATIENCE_MS: Final = 20_000
+
+_COLOUR_JS: Final = """(video) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 8;
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0, 8, 8);
+  const data = context.getImageData(0, 0, 8, 8).data;
+  const sums = [0, 0, 0];
+  for (let i = 0; i < data.length; i += 4) for (let c = 0; c < 3; c++) sums[c] += data[i + c];
+  return sums.map((sum) => Math.round(sum / 64));
+}"""
+
+_TONE_JS: Final = """async (video) => {
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  analyser.fftSize = 8192;
+  context.createMediaStreamSource(video.srcObject).connect(analyser);
+  const bins = new Float32Array(analyser.frequencyBinCount);
+  let best = [0, -Infinity];
+  for (let round = 0; round < 20; round++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    analyser.getFloatFrequencyData(bins);
+    bins.forEach((level, bin) => { if (level > best[1]) best = [bin, level]; });
+  }
+  await context.close();
+  return best[1] < -70 ? 0 : Math.round((best[0] * context.sampleRate) / analyser.fftSize);
+}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A running ``accanto demo``."""
+
+    process: asyncio.subprocess.Process
+    line: dict[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.line[name]
+
+
+async def start_accanto(*arguments: str, log: Path) -> tuple[asyncio.subprocess.Process, str]:
+    """Start the console script; returns it with its first line of standard output."""
+    command = Path(sys.executable).parent / "accanto"
+    environment = {name: value for name, value in os.environ.items() if "ACCANTO" not in name}
+    with log.open("ab") as sink:
+        process = await asyncio.create_subprocess_exec(
+            str(command),
+            *arguments,
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            env=environment | {"PYTHONUNBUFFERED": "1"},
+        )
+    assert process.stdout is not None
+    line = await asyncio.wait_for(process.stdout.readline(), 45)
+    assert line, log.read_text(errors="replace")
+    return process, line.decode()
+
+
+async def stop(process: asyncio.subprocess.Process) -> int:
+    """Ctrl-C; returns the exit status."""
+    if process.returncode is None:
+        process.send_signal(signal.SIGINT)
+    return await asyncio.wait_for(process.wait(), 20)
+
+
+@asynccontextmanager
+async def running_demo(folder: Path) -> AsyncIterator[Demo]:
+    """A demo in ``folder`` on a free port; its log is ``folder``'s neighbour ``demo.log``."""
+    log = folder.parent / "demo.log"
+    process, line = await start_accanto(
+        "demo", "--json", "--port", "0", "--data", str(folder), log=log
+    )
+    try:
+        yield Demo(process, json.loads(line))
+    finally:
+        if process.returncode is None:
+            await stop(process)
+
+
+class Person:
+    """One browser process with its page."""
+
+    def __init__(self, browser: Browser, page: Page, faults: list[str]) -> None:
+        self.browser = browser
+        self.page = page
+        self.faults = faults
+        """Console errors and uncaught exceptions of the pages."""
+
+    def __call__(self, test_id: str) -> Any:
+        return self.page.get_by_test_id(test_id)
+
+    async def colour(self, test_id: str = "remote-video") -> tuple[int, int, int]:
+        """The mean colour of a video as it is painted now."""
+        red, green, blue = await self(test_id).evaluate(_COLOUR_JS)
+        return red, green, blue
+
+    async def tone(self) -> int:
+        """The strongest frequency in the remote sound in Hz; 0 for silence."""
+        return int(await self("remote-video").evaluate(_TONE_JS))
+
+    async def frames(self, test_id: str = "remote-video") -> int:
+        """How many frames a video has painted."""
+        return int(
+            await self(test_id).evaluate("(v) => v.getVideoPlaybackQuality().totalVideoFrames")
+        )
+
+    async def sees_moving_picture(self) -> None:
+        """Wait until at least ten more frames are painted.
+
+        The counter starts again with each new stream, so only growth is looked at.
+        """
+        await self.page.wait_for_function(
+            """() => {
+              const video = document.querySelector('[data-testid="remote-video"]');
+              const frames = video?.getVideoPlaybackQuality().totalVideoFrames ?? 0;
+              const seen = (window.__frames ??= { start: frames });
+              if (frames < seen.start) seen.start = frames;
+              if (frames - seen.start < 10) return false;
+              delete window.__frames;
+              return true;
+            }""",
+            timeout=PATIENCE_MS,
+        )
+
+    async def claim_and_check_in(self, demo: Demo) -> None:
+        """From the link to the waiting room, by test ids only."""
+        await self.page.goto(demo["patient_url"])
+        await self("claim-birth-date").fill(demo["patient_birth_date"])
+        await self("claim-submit").click()
+        enter = self("enter-waiting-room")
+        next_step = self("checkin-next")
+        for _ in range(8):
+            await expect(enter.or_(next_step).first).to_be_visible(timeout=PATIENCE_MS)
+            if await enter.is_visible():
+                break
+            for consent in ("consent-visit", "consent-tool"):
+                if await self(consent).count():
+                    await self(consent).check()
+            await _and_navigate(self.page, next_step.click())
+        await enter.click()
+        await expect(self("waiting-status")).to_be_visible(timeout=PATIENCE_MS)
+
+    async def log_in(self, demo: Demo, who: str) -> None:
+        """Log in as ``clinician``, ``other_clinician``, ``desk`` or ``manager``."""
+        await self.page.goto(demo["base_url"] + "/login")
+        await self("login-username").fill(demo[f"{who}_username"])
+        await self("login-password").fill(demo[f"{who}_password"])
+        await _and_navigate(self.page, self("login-submit").click())
+
+    async def close(self) -> None:
+        await self.browser.close()
+
+
+async def _and_navigate(page: Page, act: Any) -> None:
+    async with page.expect_navigation(wait_until="load"):
+        await act
+
+
+async def open_person(
+    playwright: Playwright,
+    folder: Path,
+    *,
+    colour: str,
+    tone_hz: int,
+    width: int = 1440,
+    height: int = 900,
+) -> Person:
+    """Start a Chromium whose camera shows ``colour`` (red, green or blue) and whose microphone
+    hears a tone."""
+    video, sound = folder / f"{colour}.y4m", folder / f"{tone_hz}.wav"
+    _write_video(video, colour)
+    _write_tone(sound, tone_hz)
+    browser = await playwright.chromium.launch(
+        executable_path=require_chromium_path(),
+        args=[
+            *FLAGS,
+            f"--use-file-for-fake-video-capture={video}",
+            f"--use-file-for-fake-audio-capture={sound}",
+        ],
+    )
+    context = await browser.new_context(
+        viewport={"width": width, "height": height},
+        locale="it-IT",
+        permissions=["camera", "microphone"],
+    )
+    page = await context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+    return Person(browser, page, faults)
+
+
+def require_chromium_path() -> str:
+    """The path of Chromium, found once (the search starts a playwright of its own)."""
+    global _chromium_path
+    if _chromium_path is None:
+        _chromium_path = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from tests.browser.chromium import *; print(require_chromium())",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+    return _chromium_path
+
+
+_chromium_path: str | None = None
+
+_YUV: Final = {"red": (81, 90, 240), "green": (145, 54, 34), "blue": (41, 240, 110)}
+
+
+def _write_video(path: Path, colour: str) -> None:
+    y, u, v = _YUV[colour]
+    header = f"YUV4MPEG2 W{_WIDTH} H{_HEIGHT} F20:1 Ip A1:1 C420jpeg\n".encode()
+    quarter = _WIDTH * _HEIGHT // 4
+    frame = b"FRAME\n" + bytes([y]) * (4 * quarter) + bytes([u]) * quarter + bytes([v]) * quarter
+    path.write_bytes(header + frame * _FRAMES)
+
+
+def _write_tone(path: Path, hertz: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(_SAMPLE_RATE)
+        file.writeframes(
+            b"".join(
+                struct.pack("<h", int(12_000 * math.sin(2 * math.pi * hertz * n / _SAMPLE_RATE)))
+                for n in range(_SAMPLE_RATE)
+            )
+        )
