@@ -38,7 +38,7 @@ lint: setup
 test: setup lint
 	@$(BIN)/python tests/browser/chromium.py
 	@node --test tests/js/*.test.js
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --ignore=tests/chaos
 
 bench: setup
 	@$(BIN)/python tests/browser/chromium.py
@@ -46,7 +46,7 @@ bench: setup
 
 chaos: setup
 	@$(BIN)/python tests/browser/chromium.py
-	@$(BIN)/python -m pytest tests/chaos -p no:cacheprovider
+	@$(BIN)/python -m pytest tests/chaos -s
 
 tour: setup
 	@$(BIN)/python tests/browser/chromium.py

@@ -9,12 +9,13 @@ import asyncio
 import json
 import math
 import os
+import shlex
 import signal
 import struct
 import subprocess
 import sys
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +68,22 @@ class Demo:
         return self.line[name]
 
 
-async def start_accanto(*arguments: str, log: Path) -> tuple[asyncio.subprocess.Process, str]:
-    """Start the console script; returns it with its first line of standard output."""
+async def start_accanto(
+    *arguments: str,
+    log: Path,
+    inside: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> tuple[asyncio.subprocess.Process, str]:
+    """Start the console script; returns it with its first line of standard output.
+
+    ``inside`` is a command that runs others in a place of their own, a network namespace say.
+    """
     command = Path(sys.executable).parent / "accanto"
     environment = {name: value for name, value in os.environ.items() if "ACCANTO" not in name}
+    environment |= {f"ACCANTO_{name}": value for name, value in (settings or {}).items()}
     with log.open("ab") as sink:
         process = await asyncio.create_subprocess_exec(
+            *inside,
             str(command),
             *arguments,
             stdout=subprocess.PIPE,
@@ -93,12 +104,18 @@ async def stop(process: asyncio.subprocess.Process) -> int:
 
 
 @asynccontextmanager
-async def running_demo(folder: Path) -> AsyncIterator[Demo]:
-    """A demo in ``folder`` on a free port; its log is ``folder``'s neighbour ``demo.log``."""
+async def running_demo(
+    folder: Path,
+    *,
+    port: int = 0,
+    inside: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[Demo]:
+    """A demo in ``folder``, on a free port unless one is given; its log is ``folder``'s
+    neighbour ``demo.log``."""
     log = folder.parent / "demo.log"
-    process, line = await start_accanto(
-        "demo", "--json", "--port", "0", "--data", str(folder), log=log
-    )
+    arguments = ("demo", "--json", "--port", str(port), "--data", str(folder))
+    process, line = await start_accanto(*arguments, log=log, inside=inside, settings=settings)
     try:
         yield Demo(process, json.loads(line))
     finally:
@@ -180,6 +197,23 @@ class Person:
         await self.browser.close()
 
 
+async def open_waiting_visit(demo: Demo, patient: Person, clinician: Person) -> None:
+    """The patient waits, the clinician has opened the visit."""
+    await patient.claim_and_check_in(demo)
+    await clinician.log_in(demo, "clinician")
+    row = clinician.page.locator('[data-testid="agenda-row"][data-state="waiting"]')
+    await row.get_by_test_id("open-visit").click(timeout=PATIENCE_MS)
+    await expect(clinician("admit")).to_be_enabled(timeout=PATIENCE_MS)
+
+
+async def open_call(demo: Demo, patient: Person, clinician: Person) -> None:
+    """Check in, open the visit, admit, and see each other."""
+    await open_waiting_visit(demo, patient, clinician)
+    await clinician("admit").click()
+    for person in (patient, clinician):
+        await person.sees_moving_picture()
+
+
 async def _and_navigate(page: Page, act: Any) -> None:
     async with page.expect_navigation(wait_until="load"):
         await act
@@ -193,14 +227,15 @@ async def open_person(
     tone_hz: int,
     width: int = 1440,
     height: int = 900,
+    inside: Sequence[str] = (),
 ) -> Person:
     """Start a Chromium whose camera shows ``colour`` (red, green or blue) and whose microphone
-    hears a tone."""
+    hears a tone; ``inside`` as in :func:`start_accanto`."""
     video, sound = folder / f"{colour}.y4m", folder / f"{tone_hz}.wav"
     _write_video(video, colour)
     _write_tone(sound, tone_hz)
     browser = await playwright.chromium.launch(
-        executable_path=require_chromium_path(),
+        executable_path=_wrap_chromium(folder / f"chromium-{colour}", inside),
         args=[
             *FLAGS,
             f"--use-file-for-fake-video-capture={video}",
@@ -217,6 +252,14 @@ async def open_person(
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
     return Person(browser, page, faults)
+
+
+def _wrap_chromium(wrapper: Path, inside: Sequence[str]) -> str:
+    if not inside:
+        return require_chromium_path()
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(inside)} {require_chromium_path()} "$@"\n')
+    wrapper.chmod(0o755)
+    return str(wrapper)
 
 
 def require_chromium_path() -> str:

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Playwright, async_playwright, expect
 
-from tests.browser.actors import PATIENCE_MS, Demo, Person, open_person, running_demo
+from tests.browser.actors import (
+    PATIENCE_MS,
+    Demo,
+    Person,
+    open_call,
+    open_person,
+    running_demo,
+)
 from tests.sweep import find_canaries
 
 NOTE = "Segreto clinico quarantadue: pressione buona, si continua la terapia."
@@ -42,21 +49,6 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             await clinician.close()
 
 
-async def open_call(stage: Stage) -> None:
-    """Check in, open the visit, admit, and see each other."""
-    patient, clinician = stage.patient, stage.clinician
-    await patient.claim_and_check_in(stage.demo)
-    await clinician.log_in(stage.demo, "clinician")
-    waiting = clinician.page.locator('[data-testid="agenda-row"][data-state="waiting"]')
-    await expect(waiting).to_have_count(1, timeout=PATIENCE_MS)
-    await waiting.get_by_test_id("open-visit").click()
-    await expect(clinician("admit")).to_be_enabled(timeout=PATIENCE_MS)
-    await clinician("admit").click()
-    for person in (patient, clinician):
-        await expect(person("remote-video")).to_be_visible(timeout=PATIENCE_MS)
-        await person.sees_moving_picture()
-
-
 async def finish(clinician: Person, outcome: str = "completed") -> None:
     await clinician("finish-visit").click()
     await clinician("outcome").select_option(outcome)
@@ -66,7 +58,7 @@ async def finish(clinician: Person, outcome: str = "completed") -> None:
 @pytest.mark.timeout(240)
 async def test_a_booking_becomes_a_finished_logged_visit(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician
-    await open_call(stage)
+    await open_call(stage.demo, patient, clinician)
 
     assert_colour(await patient.colour(), "blue")
     assert_colour(await clinician.colour(), "red")
@@ -142,7 +134,7 @@ def find_faults(*people: Person) -> list[str]:
 @pytest.mark.timeout(180)
 async def test_mute_and_camera_off_are_seen_on_the_other_side(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician
-    await open_call(stage)
+    await open_call(stage.demo, patient, clinician)
     state = clinician.page.locator('[data-hook="peer-state"]')
 
     await patient("toggle-camera").click()
@@ -160,7 +152,7 @@ async def test_mute_and_camera_off_are_seen_on_the_other_side(stage: Stage) -> N
 @pytest.mark.timeout(180)
 async def test_leaving_is_not_finishing(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician
-    await open_call(stage)
+    await open_call(stage.demo, patient, clinician)
 
     await patient("leave").click()
     await patient.page.locator('[data-hook="left"] [data-hook="rejoin"]').click()
