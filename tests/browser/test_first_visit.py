@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Playwright, async_playwright, expect
+from playwright.async_api import expect
 
-from tests.browser.actors import (
-    PATIENCE_MS,
-    Demo,
-    Person,
-    open_call,
-    open_person,
-    running_demo,
-)
+from tests.browser.actors import PATIENCE_MS, Person, open_call, open_person
+from tests.browser.stage import Stage, stage
 from tests.sweep import find_canaries
+
+__all__ = ["stage"]
 
 NOTE = "Segreto clinico quarantadue: pressione buona, si continua la terapia."
 CHAT = "Buongiorno dottoressa, mi sente?"
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One demo, a patient on a telephone and a clinician at a desk."""
-
-    playwright: Playwright
-    folder: Path
-    demo: Demo
-    patient: Person
-    clinician: Person
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with async_playwright() as playwright, running_demo(tmp_path / "data") as demo:
-        patient = await open_person(
-            playwright, tmp_path, colour="red", tone_hz=440, width=360, height=740
-        )
-        clinician = await open_person(playwright, tmp_path, colour="blue", tone_hz=1000)
-        try:
-            yield Stage(playwright, tmp_path, demo, patient, clinician)
-        finally:
-            await patient.close()
-            await clinician.close()
 
 
 async def finish(clinician: Person, outcome: str = "completed") -> None:
