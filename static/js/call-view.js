@@ -16,7 +16,6 @@ const PHONE_AFTER_S = 20;
 export class CallView {
   #session;
   #peerName;
-  #deskPhone;
   #remote = byTestId("remote-video", HTMLVideoElement);
   #frame = findHook("remote", HTMLElement);
   #quality = new Quality();
@@ -27,12 +26,11 @@ export class CallView {
 
   /**
    * @param {Session} session
-   * @param {{peerName: string, deskPhone: string}} words
+   * @param {string} peerName
    */
-  constructor(session, { peerName, deskPhone }) {
+  constructor(session, peerName) {
     this.#session = session;
     this.#peerName = peerName;
-    this.#deskPhone = deskPhone;
     session.on("remote", (stream) => this.#play(stream));
     session.on("room", () => this.#draw());
     session.on("line", () => this.#draw());
@@ -109,7 +107,7 @@ export class CallView {
     say("line-state", this.#lostAt ? _("Reconnecting") : isWeak ? words.weak : words.good);
     say("line-incoming", words[incoming]);
     say("line-outgoing", words[outgoing]);
-    this.#session.peer?.spareVideo(outgoing === "weak");
+    this.#session.peer?.setPicture(outgoing === "weak" ? "weak" : "full");
   }
 
   /** @param {boolean} isLost */
@@ -132,8 +130,6 @@ export class CallView {
     say("reconnecting-words", words);
     say("reconnecting-seconds", _("{seconds} seconds", { seconds }));
     say("line-state", _("Reconnecting"));
-    if (!this.#deskPhone) return;
-    say("desk-phone", _("If it does not come back, call {phone}", { phone: this.#deskPhone }));
     show("desk-phone", seconds >= PHONE_AFTER_S);
   }
 

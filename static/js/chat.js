@@ -2,7 +2,7 @@
 // When the channel is down the composer says so and what was typed stays.
 
 import { _ } from "./i18n.js";
-import { byTestId, findHook, say, show } from "./page.js";
+import { byTestId, findHook, openDrawer, say, show } from "./page.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
@@ -65,8 +65,7 @@ export class Chat {
   /** @param {string} text */
   #receive(text) {
     const words = text.slice(0, MAX_CHARACTERS);
-    show("drawer", true);
-    findHook("drawer-toggle", HTMLElement)?.setAttribute("aria-expanded", "true");
+    openDrawer(true);
     this.#add(this.#peerName, words, "peer");
     this.#showLarge(words);
   }

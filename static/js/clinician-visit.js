@@ -1,8 +1,8 @@
 /**
  * Entry of the clinician's visit page: the call beside the note.
  *
- * `#page-data`: visitId, ticketUrl, state ("in_visit" once the patient was admitted), and
- * optionally peerName, deskPhone. Other URLs of the page belong to note.js and finish.js.
+ * `#page-data`: ticketUrl, state ("in_visit" once the patient was admitted), and
+ * optionally peerName. Other data of the page belong to note.js and finish.js.
  *
  * Test ids: admit, local-video, remote-video, toggle-mic, toggle-camera, chat-input, chat-log,
  * leave, and note-editor (only watched for focus: the patient reads "is taking notes").
@@ -51,7 +51,7 @@ class ClinicianVisit {
   constructor() {
     const peerName = this.#data.peerName ?? _("The patient");
     new Controls(this.#devices);
-    new CallView(this.#session, { peerName, deskPhone: this.#data.deskPhone ?? "" });
+    new CallView(this.#session, peerName);
     new Chat(this.#session, peerName);
     this.#devices.on("changed", () => this.#session.mediaChanged());
     this.#session.on("room", (room) => this.#follow(room));

@@ -4,7 +4,7 @@
 import { canChooseSpeaker } from "./devices.js";
 import { _ } from "./i18n.js";
 import { Meter } from "./meter.js";
-import { byTestId, findHook, onClick, say, show } from "./page.js";
+import { byTestId, findHook, onClick, openDrawer, say, show } from "./page.js";
 
 /** @typedef {import("./devices.js").Devices} Devices */
 /** @typedef {import("./devices.js").Kind} Kind */
@@ -49,6 +49,7 @@ export class Controls {
     this.#screen?.toggleAttribute("hidden", !navigator.mediaDevices?.getDisplayMedia);
     onClick("move-self", () => this.#moveSelf());
     onClick("drawer-toggle", () => this.#toggleDrawer());
+    openDrawer(!findHook("drawer", HTMLElement)?.hidden);
     devices.on("changed", () => this.#draw());
     this.#draw();
   }
@@ -129,9 +130,6 @@ export class Controls {
   }
 
   #toggleDrawer() {
-    const drawer = findHook("drawer", HTMLElement);
-    if (!drawer) return;
-    drawer.hidden = !drawer.hidden;
-    findHook("drawer-toggle", HTMLElement)?.setAttribute("aria-expanded", String(!drawer.hidden));
+    openDrawer(findHook("drawer", HTMLElement)?.hidden ?? true);
   }
 }

@@ -62,6 +62,12 @@ export function show(hookName, isShown) {
   }
 }
 
+/** @param {boolean} isOpen */
+export function openDrawer(isOpen) {
+  show("drawer", isOpen);
+  findHook("drawer-toggle", HTMLElement)?.setAttribute("aria-expanded", String(isOpen));
+}
+
 /**
  * @param {string} hookName
  * @param {string} text

@@ -1,8 +1,8 @@
 /**
  * Entry of the patient's room: waiting room and visit on one page, one socket.
  *
- * `#page-data`: visitId, ticketUrl, state, deskPhone, start (ISO), doctor, endUrl, reloadUrl,
- * and optionally peerName. `state` is the visit's ("waiting", "in_visit" …) or "left".
+ * `#page-data`: ticketUrl, state, start (ISO), doctor, endUrl, reloadUrl, and
+ * optionally peerName. `state` is the visit's ("waiting", "in_visit" …) or "left".
  *
  * Test ids: waiting-status, local-video, remote-video, toggle-mic, toggle-camera, chat-input,
  * chat-log, leave. The two toggles may hold a `[data-label]` element that takes the words.
@@ -12,7 +12,8 @@
  * Keep `self` (the figure around local-video, gets `data-corner`) and the controls outside of
  * them: they serve waiting and call. Other hooks, each optional:
  * - remote: around remote-video, gets `data-dimmed` while the line is down
- * - reconnecting > reconnecting-words, reconnecting-seconds, desk-phone (shown after 20 s)
+ * - reconnecting > reconnecting-words, reconnecting-seconds, desk-phone (shown after 20 s; the
+ *   number in it is the template's)
  * - line-state, line-incoming, line-outgoing: words; peer-state: what the other one has off
  * - sound-resume: button, shown when the browser wants a touch before it plays
  * - rejoin: button(s), in left and replaced; flip-camera, move-self: buttons
@@ -40,6 +41,7 @@ import { WakeLock } from "./wakelock.js";
 /** @type {Phase[]} */
 const PHASES = ["waiting", "call", "left", "ended", "replaced"];
 const WELCOME_BACK_MS = 6000;
+const PATIENCE_MS = 1500;
 const REPEAT_WORDS_MS = 30_000;
 
 class PatientRoom {
@@ -59,10 +61,11 @@ class PatientRoom {
   constructor() {
     const peerName = this.#data.peerName ?? this.#data.doctor ?? _("The doctor");
     new Controls(this.#devices);
-    new CallView(this.#session, { peerName, deskPhone: this.#data.deskPhone ?? "" });
+    new CallView(this.#session, peerName);
     new Chat(this.#session, peerName);
     this.#devices.on("changed", () => this.#session.mediaChanged());
     this.#session.on("room", (room) => this.#follow(room));
+    this.#session.on("wire", () => setTimeout(() => this.#sayWaiting(), PATIENCE_MS));
     this.#session.on("stopped", ({ reason }) => this.#onStopped(reason));
     byTestId("leave", HTMLElement).addEventListener("click", () => this.#leave());
     onClick("rejoin", () => this.#join());
@@ -144,6 +147,9 @@ class PatientRoom {
     const room = this.#session.room;
     const doctor = this.#data.doctor ?? _("The doctor");
     if (room && isAdmitted(room)) return ["admitted", _("You are in the visit with {doctor}.", { doctor })];
+    if (room && !this.#session.isUp) {
+      return ["reconnecting", _("One moment, we are reconnecting you. Do not close this page.")];
+    }
     if (Date.now() < this.#backUntil) {
       return ["waiting", _("Welcome back. You have not lost your place.")];
     }

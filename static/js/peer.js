@@ -6,6 +6,7 @@ import { Emitter } from "./emitter.js";
 /** @typedef {import("./messages.js").SignalType} SignalType */
 /** @typedef {import("./messages.js").SignalPayload} SignalPayload */
 /** @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} Tracks */
+/** @typedef {"first" | "full" | "weak"} Picture how much of the line the own picture takes */
 
 const BATCH_MS = 50;
 const HEAL_AFTER_MS = 2000;
@@ -38,6 +39,8 @@ export class Peer extends Emitter {
   #work;
   /** @type {Tracks} */
   #tracks = { audio: null, video: null };
+  /** @type {Picture} */
+  #picture = "first";
   /** @type {RTCIceCandidateInit[]} */
   #batch = [];
   #isMakingOffer = false;
@@ -109,19 +112,14 @@ export class Peer extends Emitter {
   }
 
   /**
-   * On a weak line the voice comes first: the picture gets a small, fixed share.
-   * @param {boolean} isWeak
+   * A new connection starts small: the first picture is there in a third of the time. Once the
+   * line is measured it grows; on a weak one the voice comes first and the picture gets a share.
+   * @param {Picture} picture
    */
-  async spareVideo(isWeak) {
-    for (const { sender } of this.#connection.getTransceivers()) {
-      if (sender.track?.kind !== "video") continue;
-      const parameters = sender.getParameters();
-      for (const encoding of parameters.encodings) {
-        if (isWeak) encoding.maxBitrate = WEAK_LINE_BITRATE;
-        else delete encoding.maxBitrate;
-      }
-      await sender.setParameters(parameters).catch(() => undefined);
-    }
+  async setPicture(picture) {
+    if (picture === this.#picture) return;
+    this.#picture = picture;
+    await Promise.all(this.#connection.getTransceivers().map((each) => this.#shape(each)));
   }
 
   close() {
@@ -148,11 +146,26 @@ export class Peer extends Emitter {
     this.#connection.addTransceiver("audio", { direction: "sendrecv" });
     this.#connection.addTransceiver("video", { direction: "sendrecv" });
     this.#openChannel();
-    for (const transceiver of this.#connection.getTransceivers()) this.#fill(transceiver);
+    for (const transceiver of this.#connection.getTransceivers()) {
+      this.#shape(transceiver);
+      this.#fill(transceiver);
+    }
   }
 
   #openChannel() {
     this.emit("channel", this.#connection.createDataChannel("room", { negotiated: true, id: 0 }));
+  }
+
+  /** @param {RTCRtpTransceiver} transceiver */
+  async #shape({ sender, receiver }) {
+    if (receiver.track.kind !== "video") return;
+    const parameters = sender.getParameters();
+    for (const encoding of parameters.encodings) {
+      encoding.scaleResolutionDownBy = this.#picture === "full" ? 1 : 2;
+      if (this.#picture === "weak") encoding.maxBitrate = WEAK_LINE_BITRATE;
+      else delete encoding.maxBitrate;
+    }
+    await sender.setParameters(parameters).catch(() => undefined);
   }
 
   /** @param {RTCRtpTransceiver} transceiver */
@@ -198,6 +211,7 @@ export class Peer extends Emitter {
     if (isFirst) {
       for (const transceiver of this.#connection.getTransceivers()) {
         transceiver.direction = "sendrecv";
+        await this.#shape(transceiver);
         await this.#fill(transceiver);
       }
       this.#openChannel();

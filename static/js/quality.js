@@ -78,6 +78,7 @@ export class Quality extends Emitter {
     if (source === this.#source) return;
     this.#source = source;
     this.#last = noCounters();
+    this.#sampledAt = Date.now();
     this.#isProven = { audio: false, video: false };
     this.#plan();
   }
