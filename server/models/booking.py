@@ -70,6 +70,9 @@ class Appointment(OwnedByOrganisation, Base):
     is_first_visit: Mapped[bool] = mapped_column(default=False)
     sealed_details: Mapped[bytes] = mapped_column(LargeBinary)
     details_version: Mapped[int] = mapped_column(default=1)
+    import_digest: Mapped[str] = mapped_column(String(32), default="")
+    """Keyed hash of the booking as last imported: a repeat is known without opening anything,
+    and does not undo what the desk has corrected since."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     patient: Mapped[Patient] = relationship(lazy="raise_on_sql")

@@ -190,6 +190,7 @@ def _create_appointment() -> None:
         sa.Column("is_first_visit", sa.Boolean(), nullable=False),
         sa.Column("sealed_details", sa.LargeBinary(), nullable=False),
         sa.Column("details_version", sa.Integer(), nullable=False),
+        sa.Column("import_digest", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("organisation_id", sa.String(length=32), nullable=False),
