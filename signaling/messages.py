@@ -55,7 +55,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 # ---- client → server -------------------------------------------------------------------
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, tag="hello"):
     """First frame of a socket. Exactly one of ``ticket`` (join) and ``resume`` is given."""
 
     versions: list[int]
@@ -67,17 +67,17 @@ class Hello(Message, tag="hello"):
     """The last event this client has applied; needed to resume."""
 
 
-class Ping(Message, tag="ping"):
+class Ping(Message, frozen=True, tag="ping"):
     """Application heartbeat; answered by ``pong`` at once."""
 
 
-class ClientMessage(Message):
+class ClientMessage(Message, frozen=True):
     """A numbered frame: kept by the client until acknowledged, resent after a resume."""
 
     cseq: Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Offer(ClientMessage, tag="offer"):
+class Offer(ClientMessage, frozen=True, tag="offer"):
     """An SDP offer for ``to``; ``payload`` is forwarded as raw bytes, never parsed."""
 
     to: ShortText
@@ -85,13 +85,13 @@ class Offer(ClientMessage, tag="offer"):
     payload: Annotated[msgspec.Raw, Pii]
 
 
-class Answer(ClientMessage, tag="answer"):
+class Answer(ClientMessage, frozen=True, tag="answer"):
     to: ShortText
     generation: Counter
     payload: Annotated[msgspec.Raw, Pii]
 
 
-class Candidates(ClientMessage, tag="candidates"):
+class Candidates(ClientMessage, frozen=True, tag="candidates"):
     """A batch of ICE candidates (the client joins those of about 50 ms)."""
 
     to: ShortText
@@ -99,7 +99,7 @@ class Candidates(ClientMessage, tag="candidates"):
     payload: Annotated[msgspec.Raw, Pii]
 
 
-class SetMedia(ClientMessage, tag="set_media"):
+class SetMedia(ClientMessage, frozen=True, tag="set_media"):
     """What this participant sends now, so that the other side can say it in words."""
 
     microphone: bool
@@ -107,7 +107,7 @@ class SetMedia(ClientMessage, tag="set_media"):
     screen: bool = False
 
 
-class ProveMedia(ClientMessage, tag="prove_media"):
+class ProveMedia(ClientMessage, frozen=True, tag="prove_media"):
     """This participant has decoded frames of ``of``: media is proven in one direction."""
 
     of: ShortText
@@ -115,17 +115,17 @@ class ProveMedia(ClientMessage, tag="prove_media"):
     video: bool
 
 
-class Admit(ClientMessage, tag="admit"):
+class Admit(ClientMessage, frozen=True, tag="admit"):
     """A clinician lets one waiting participant in."""
 
     participant: ShortText
 
 
-class TurnAway(ClientMessage, tag="turn_away"):
+class TurnAway(ClientMessage, frozen=True, tag="turn_away"):
     participant: ShortText
 
 
-class Leave(ClientMessage, tag="leave"):
+class Leave(ClientMessage, frozen=True, tag="leave"):
     """Hanging up. The visit is not finished by it."""
 
 
@@ -149,7 +149,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     screen: bool = False
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, frozen=True, tag="welcome"):
     """Answer to ``hello``. After a join: the room as of ``seq``. After a resume: the missed
     events follow as ordinary frames and ``participants`` still shows the room as of now."""
 
@@ -171,24 +171,24 @@ class Welcome(Message, tag="welcome"):
     relay_always: bool
 
 
-class Ack(Message, tag="ack"):
+class Ack(Message, frozen=True, tag="ack"):
     """The server has taken the client's frames up to ``cseq``."""
 
     cseq: int
 
 
-class Pong(Message, tag="pong"):
+class Pong(Message, frozen=True, tag="pong"):
     """Answer to ``ping``."""
 
 
-class Error(Message, tag="error"):
+class Error(Message, frozen=True, tag="error"):
     """A frame was refused; the socket stays open. ``code`` is stable."""
 
     code: str
     cseq: int | None = None
 
 
-class Bye(Message, tag="bye"):
+class Bye(Message, frozen=True, tag="bye"):
     """Last frame of the server; ``reason`` is stable, ``action`` says what to do next."""
 
     reason: str
@@ -198,14 +198,14 @@ class Bye(Message, tag="bye"):
 # ---- events: the room log, sent in order with ``seq`` ----------------------------------
 
 
-class Event(Message):
+class Event(Message, frozen=True):
     """One entry of the room log."""
 
     seq: int = 0
     """Set by the log: 1, 2, 3 … without gaps."""
 
 
-class Joined(Event, tag="joined", kw_only=True):
+class Joined(Event, frozen=True, tag="joined", kw_only=True):
     """A new page of this participant is in the room: connections of older ones are void."""
 
     participant: str
@@ -213,33 +213,33 @@ class Joined(Event, tag="joined", kw_only=True):
     state: ParticipantState
 
 
-class Returned(Event, tag="returned", kw_only=True):
+class Returned(Event, frozen=True, tag="returned", kw_only=True):
     """The same page is back after a lost socket; its peer connections are still good."""
 
     participant: str
 
 
-class Away(Event, tag="away", kw_only=True):
+class Away(Event, frozen=True, tag="away", kw_only=True):
     """The socket of this participant was lost."""
 
     participant: str
 
 
-class Gone(Event, tag="gone", kw_only=True):
+class Gone(Event, frozen=True, tag="gone", kw_only=True):
     """This participant left on purpose."""
 
     participant: str
 
 
-class Admitted(Event, tag="admitted", kw_only=True):
+class Admitted(Event, frozen=True, tag="admitted", kw_only=True):
     participant: str
 
 
-class TurnedAway(Event, tag="turned_away", kw_only=True):
+class TurnedAway(Event, frozen=True, tag="turned_away", kw_only=True):
     participant: str
 
 
-class Signal(Event, kw_only=True):
+class Signal(Event, frozen=True, kw_only=True):
     """Base of the forwarded offer, answer and candidates."""
 
     sender: str
@@ -248,26 +248,26 @@ class Signal(Event, kw_only=True):
     payload: Annotated[msgspec.Raw, Pii]
 
 
-class OfferEvent(Signal, tag="offer", kw_only=True):
+class OfferEvent(Signal, frozen=True, tag="offer", kw_only=True):
     pass
 
 
-class AnswerEvent(Signal, tag="answer", kw_only=True):
+class AnswerEvent(Signal, frozen=True, tag="answer", kw_only=True):
     pass
 
 
-class CandidatesEvent(Signal, tag="candidates", kw_only=True):
+class CandidatesEvent(Signal, frozen=True, tag="candidates", kw_only=True):
     pass
 
 
-class MediaChanged(Event, tag="media_changed", kw_only=True):
+class MediaChanged(Event, frozen=True, tag="media_changed", kw_only=True):
     participant: str
     microphone: bool
     camera: bool
     screen: bool
 
 
-class MediaProven(Event, tag="media_proven", kw_only=True):
+class MediaProven(Event, frozen=True, tag="media_proven", kw_only=True):
     """``participant`` has seen or heard ``of``."""
 
     participant: str
@@ -276,17 +276,17 @@ class MediaProven(Event, tag="media_proven", kw_only=True):
     video: bool
 
 
-class Late(Event, tag="late", kw_only=True):
+class Late(Event, frozen=True, tag="late", kw_only=True):
     """The clinician runs late by this many minutes (0: no longer)."""
 
     minutes: int
 
 
-class Moved(Event, tag="moved", kw_only=True):
+class Moved(Event, frozen=True, tag="moved", kw_only=True):
     """CUP moved the appointment; the page reloads itself to show the new time."""
 
 
-class Closed(Event, tag="closed", kw_only=True):
+class Closed(Event, frozen=True, tag="closed", kw_only=True):
     """The visit is over. ``outcome`` is an outcome value, or ``cancelled``."""
 
     outcome: str

@@ -1,0 +1,129 @@
+"""The room log: every change of a room goes through it, in one order for all nodes.
+
+``RoomLog`` is the port. ``LocalRoomLog`` keeps the log in this process' memory; an adapter over
+a shared stream has the same shape, because appending is asynchronous and a node applies only
+what comes back. The log knows no room rules: it numbers, keeps, delivers and forgets.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from signaling.entries import Entry
+from signaling.messages import RoomEvent, Signal
+
+MAX_ENTRIES: Final = 500
+MAX_PAYLOAD_BYTES: Final = 2 * 1024 * 1024
+
+Deliver = Callable[[Entry], None]
+
+
+class Gap(Exception):
+    """The log no longer holds everything after the wanted number."""
+
+
+class RoomLog(Protocol):
+    """Port of the room log. ``deliver`` is called in order, once for each ``seq``."""
+
+    async def open(self, room_id: str, deliver: Deliver) -> str:
+        """Subscribes to a room; entries it already holds are delivered first.
+
+        Returns the epoch: another one means that the numbering has started again.
+        """
+
+    async def append(self, room_id: str, entry: Entry) -> None:
+        """Numbers the entry; returns after it has been delivered to this node."""
+
+    async def read(self, room_id: str, after: int) -> Sequence[Entry]:
+        """The entries with a ``seq`` above ``after``; raises ``Gap`` when some are gone."""
+
+    def trim(self, room_id: str, one: str, other: str | None, before: int) -> None:
+        """Forgets the signals below ``before`` between two participants (or all of one)."""
+
+    async def close(self, room_id: str, deliver: Deliver) -> None:
+        """Ends the subscription."""
+
+
+class _Log:
+    __slots__ = ("delivers", "entries", "epoch", "first_seq", "last_seq", "payload_bytes")
+
+    def __init__(self) -> None:
+        self.epoch = secrets.token_hex(8)
+        self.entries: list[Entry] = []
+        self.delivers: list[Deliver] = []
+        self.first_seq = 1
+        """Everything from here on is held, trimmed signals aside."""
+        self.last_seq = 0
+        self.payload_bytes = 0
+
+    def drop_oldest(self) -> None:
+        while len(self.entries) > MAX_ENTRIES or self.payload_bytes > MAX_PAYLOAD_BYTES:
+            oldest = self.entries.pop(0)
+            self.payload_bytes -= _payload_bytes(oldest)
+            self.first_seq = oldest.event.seq + 1
+
+
+class LocalRoomLog:
+    """``RoomLog`` of one process: a bounded list for each open room."""
+
+    __slots__ = ("_logs",)
+
+    def __init__(self) -> None:
+        self._logs: dict[str, _Log] = {}
+
+    async def open(self, room_id: str, deliver: Deliver) -> str:
+        log = self._logs.get(room_id)
+        if log is None:
+            log = self._logs[room_id] = _Log()
+        for entry in log.entries:
+            deliver(entry)
+        log.delivers.append(deliver)
+        return log.epoch
+
+    async def append(self, room_id: str, entry: Entry) -> None:
+        log = self._logs[room_id]
+        log.last_seq += 1
+        event = msgspec.structs.replace(entry.event, seq=log.last_seq)
+        entry = msgspec.structs.replace(entry, event=event)
+        log.entries.append(entry)
+        log.payload_bytes += _payload_bytes(entry)
+        log.drop_oldest()
+        for deliver in log.delivers:
+            deliver(entry)
+
+    async def read(self, room_id: str, after: int) -> Sequence[Entry]:
+        log = self._logs[room_id]
+        if not log.first_seq - 1 <= after <= log.last_seq:
+            raise Gap
+        return [entry for entry in log.entries if entry.event.seq > after]
+
+    def trim(self, room_id: str, one: str, other: str | None, before: int) -> None:
+        log = self._logs[room_id]
+        kept = [
+            entry
+            for entry in log.entries
+            if entry.event.seq >= before or not _is_signal_of(entry.event, one, other)
+        ]
+        log.entries = kept
+        log.payload_bytes = sum(_payload_bytes(entry) for entry in kept)
+
+    async def close(self, room_id: str, deliver: Deliver) -> None:
+        log = self._logs[room_id]
+        log.delivers.remove(deliver)
+        if not log.delivers:
+            del self._logs[room_id]
+
+
+def _payload_bytes(entry: Entry) -> int:
+    return len(entry.event.payload) if isinstance(entry.event, Signal) else 0
+
+
+def _is_signal_of(event: RoomEvent, one: str, other: str | None) -> bool:
+    if not isinstance(event, Signal):
+        return False
+    ends = (event.sender, event.to)
+    return one in ends and (other is None or other in ends)

@@ -1,0 +1,21 @@
+"""What the room log holds: an event and where it came from. A type and nothing else."""
+
+from __future__ import annotations
+
+import msgspec
+
+from signaling.messages import RoomEvent
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the room log; only its ``event`` is ever sent to a client."""
+
+    event: RoomEvent
+    node: str
+    by: str = ""
+    """The participant whose frame this is; empty when the server itself speaks."""
+    socket: str = ""
+    """The socket it came on: the fold hears only the newest socket of a participant."""
+    cseq: int = 0
+    reason: str = ""
+    """Bye reason, when a participant leaves otherwise than by its own wish."""

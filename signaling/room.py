@@ -1,0 +1,258 @@
+"""One room as a fold over its log: who is here and what each one is sent.
+
+Pure: no I/O and no clock. ``rules.py`` turns what somebody wants into an event or a refusal
+*before* an append; ``Room.apply`` takes what comes back from the log, in order, and returns what
+to do. Every node that folds the same entries comes to the same room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from signaling.entries import Entry
+from signaling.members import Member
+from signaling.messages import (
+    Admitted,
+    AnswerEvent,
+    Away,
+    Bye,
+    ByeAction,
+    CandidatesEvent,
+    Closed,
+    Gone,
+    Joined,
+    Late,
+    MediaChanged,
+    MediaProven,
+    Moved,
+    OfferEvent,
+    Participant,
+    ParticipantState,
+    Returned,
+    Role,
+    RoomEvent,
+    Signal,
+    TurnedAway,
+)
+from signaling.reasons import ByeReason
+
+RESUME_WINDOW: Final = timedelta(minutes=2)
+
+SignalEvent = CandidatesEvent | OfferEvent | AnswerEvent
+PassageEvent = Away | Gone | Admitted | TurnedAway
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send the event to these participants."""
+
+    event: RoomEvent
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """End the participant's socket unless it is ``keep``; without a ``bye`` just cut it."""
+
+    participant: str
+    keep: str
+    bye: Bye | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """The log may forget the signals below ``before`` between these two (or all of one)."""
+
+    one: str
+    other: str | None
+    before: int
+
+
+Effect = Deliver | Dismiss | Trim
+
+
+class Room:
+    """The state of one room as of ``seq``."""
+
+    __slots__ = ("_admitted", "late_minutes", "members", "outcome", "proofs", "seq")
+
+    def __init__(
+        self,
+        admitted: frozenset[str] = frozenset(),
+        late_minutes: int = 0,
+        outcome: str | None = None,
+    ) -> None:
+        self.seq = 0
+        self.late_minutes = late_minutes
+        self.outcome = outcome
+        self.members: dict[str, Member] = {}
+        self.proofs: dict[tuple[str, str], tuple[bool, bool]] = {}
+        """(who has decoded, of whom) → (audio, video)."""
+        self._admitted = set(admitted)
+
+    def snapshot(self) -> list[Participant]:
+        return [member.shown() for member in self.members.values()]
+
+    def is_admitted(self, participant: str, role: Role) -> bool:
+        return role is Role.CLINICIAN or participant in self._admitted
+
+    def is_current(self, participant: str, socket: str) -> bool:
+        """True while this socket is the participant's newest and it has not left."""
+        member = self.members.get(participant)
+        return member is not None and member.socket == socket and not member.is_out
+
+    def may_return(self, participant: str, page: int, seq: int, now: datetime) -> bool:
+        """True when that page, which has applied events up to ``seq``, may resume."""
+        member = self.members.get(participant)
+        if member is None or member.is_out or member.generation != page:
+            return False
+        if not member.trimmed_seq <= seq <= self.seq:
+            return False
+        return member.away_since is None or now - member.away_since <= RESUME_WINDOW
+
+    def skip(self, participant: str, cseq: int) -> None:
+        """Counts a client frame that changes nothing and so is not in the log. Only this node
+        knows of it: another one would take it after a resume and again find nothing to do."""
+        member = self.members.get(participant)
+        if member is not None and cseq > member.cseq:
+            member.cseq = cseq
+
+    def apply(self, entry: Entry, now: datetime) -> list[Effect]:
+        """Takes one entry of the log; what follows from it, or nothing when it does not count."""
+        event = entry.event
+        self.seq = event.seq
+        if self.outcome is not None or not self._is_heard(entry):
+            return []
+        match event:
+            case CandidatesEvent() | OfferEvent() | AnswerEvent():
+                return self._apply_signal(event)
+            case Joined():
+                return self._apply_joined(event, entry.socket)
+            case Returned():
+                return self._apply_returned(event, entry.socket)
+            case MediaProven():
+                return self._apply_proof(event)
+            case Away() | Gone() | Admitted() | TurnedAway():
+                return self._apply_passage(event, entry.reason, now)
+            case Closed():
+                return self._apply_closed(event)
+            case MediaChanged():
+                self._apply_media(event)
+            case Late():
+                self.late_minutes = event.minutes
+            case Moved():
+                pass
+            case _:
+                assert_never(event)
+        return [Deliver(event, self._present())]
+
+    def _is_heard(self, entry: Entry) -> bool:
+        """Drops frames of replaced sockets and frames seen before; counts the others."""
+        if not entry.socket or isinstance(entry.event, Joined | Returned):
+            return True
+        author = self.members.get(entry.by)
+        if author is None or author.socket != entry.socket:
+            # An admission is kept outside the room before it comes here, so it stays true.
+            return isinstance(entry.event, Admitted | TurnedAway)
+        if entry.cseq:
+            if entry.cseq <= author.cseq:
+                return False
+            author.cseq = entry.cseq
+        return True
+
+    def _apply_signal(self, event: SignalEvent) -> list[Effect]:
+        sender, to = self.members.get(event.sender), self.members.get(event.to)
+        if sender is None or to is None or sender.is_out or to.is_out:
+            return []
+        if event.generation != max(sender.generation, to.generation):
+            return []
+        to.last_signal_seq = event.seq
+        return [Deliver(event, (event.to,) if to.is_present else ())]
+
+    def _apply_joined(self, event: Joined, socket: str) -> list[Effect]:
+        who = event.participant
+        for pair in [pair for pair in self.proofs if who in pair]:
+            del self.proofs[pair]
+        is_admitted = self.is_admitted(who, event.role)
+        state = ParticipantState.ADMITTED if is_admitted else ParticipantState.WAITING
+        self.members[who] = Member(who, event.role, state, generation=event.seq, socket=socket)
+        return [
+            Dismiss(who, socket, _stop(ByeReason.REPLACED)),
+            Trim(who, None, event.seq),
+            Deliver(event, self._present(without=who)),
+        ]
+
+    def _apply_returned(self, event: Returned, socket: str) -> list[Effect]:
+        member = self.members.get(event.participant)
+        if member is None or member.is_out:
+            return []
+        member.come_back(socket)
+        return [
+            Dismiss(member.participant, socket, None),
+            Deliver(event, self._present(without=member.participant)),
+        ]
+
+    def _apply_passage(self, event: PassageEvent, reason: str, now: datetime) -> list[Effect]:
+        """Events that move the one participant they name."""
+        if isinstance(event, Admitted):
+            self._admitted.add(event.participant)
+        member = self.members.get(event.participant)
+        hearers = self._present()
+        if member is None or not member.move(type(event), now):
+            return []
+        match event:
+            case Gone():
+                others = self._present()
+                bye = _stop(reason or ByeReason.LEFT)
+                return [Deliver(event, others), Dismiss(member.participant, "", bye)]
+            case TurnedAway():
+                bye = _stop(ByeReason.TURNED_AWAY)
+                return [Deliver(event, hearers), Dismiss(member.participant, "", bye)]
+            case Away() | Admitted():
+                return [Deliver(event, self._present())]
+            case _:
+                assert_never(event)
+
+    def _apply_media(self, event: MediaChanged) -> None:
+        member = self.members.get(event.participant)
+        if member is not None:
+            member.microphone = event.microphone
+            member.camera = event.camera
+            member.screen = event.screen
+
+    def _apply_proof(self, event: MediaProven) -> list[Effect]:
+        watcher, of = self.members.get(event.participant), self.members.get(event.of)
+        if watcher is None or of is None:
+            return []
+        self.proofs[event.participant, event.of] = (event.audio, event.video)
+        effects: list[Effect] = [Deliver(event, self._present())]
+        if (event.of, event.participant) in self.proofs:
+            for member in (watcher, of):
+                member.move(MediaProven)
+                member.trimmed_seq = member.last_signal_seq
+            effects.append(Trim(event.participant, event.of, event.seq))
+        return effects
+
+    def _apply_closed(self, event: Closed) -> list[Effect]:
+        self.outcome = event.outcome
+        present = self._present()
+        effects: list[Effect] = [Deliver(event, present)]
+        effects.extend(Dismiss(one, "", _stop(ByeReason.CLOSED)) for one in present)
+        effects.extend(Trim(one, None, event.seq) for one in self.members)
+        return effects
+
+    def _present(self, without: str = "") -> tuple[str, ...]:
+        return tuple(
+            who for who, member in self.members.items() if member.is_present and who != without
+        )
+
+
+def is_seen_by(event: RoomEvent, participant: str) -> bool:
+    """Signals are for one participant, everything else is for the whole room."""
+    return not isinstance(event, Signal) or event.to == participant
+
+
+def _stop(reason: str) -> Bye:
+    return Bye(reason=reason, action=ByeAction.STOP)

@@ -1,0 +1,181 @@
+"""The open rooms of this node: folds entries of the log and performs what concerns its sockets.
+
+It knows no HTTP and no frames from clients (``hub.py``) and no room rules (``room.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final, Protocol
+
+from signaling.bus import RoomLog
+from signaling.entries import Entry
+from signaling.messages import RoomEvent, Signal
+from signaling.room import Deliver, Dismiss, Room, Trim
+from signaling.sockets import Socket, encode
+
+EMPTY_ROOM_SECONDS: Final = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSeed:
+    """What the records know of a room when a node opens it."""
+
+    admitted: frozenset[str]
+    late_minutes: int
+    outcome: str | None
+    relay_until_admitted: bool
+    relay_always: bool
+
+
+class RoomHooks(Protocol):
+    """What the web application does for the rooms. Signaling itself knows no database."""
+
+    async def load(self, room_id: str) -> RoomSeed:
+        """Read what is kept of a room; called when this node opens it."""
+
+    async def admit(self, room_id: str, by: str, participant: str) -> None:
+        """Keep the act before the room sees it; raises ``Refused``. May be repeated for the
+        same participant when the clinician's socket is lost meanwhile."""
+
+    async def turn_away(self, room_id: str, by: str, participant: str) -> None:
+        """As ``admit``."""
+
+    def observe(self, room_id: str, event: RoomEvent) -> None:
+        """Called once for each event, signals aside, that came from this node and counted.
+        Must be quick and must not raise."""
+
+
+class OpenRoom:
+    """A room with what this node alone has of it: its sockets and the log's epoch."""
+
+    __slots__ = ("deliver", "empty_since", "epoch", "room", "room_id", "seed", "sockets")
+
+    def __init__(self, room_id: str, seed: RoomSeed, now: float) -> None:
+        self.room_id = room_id
+        self.seed = seed
+        self.room = Room(seed.admitted, seed.late_minutes, seed.outcome)
+        self.epoch = ""
+        self.sockets: dict[str, Socket] = {}
+        """By participant; a socket is here from its ``welcome`` on."""
+        self.empty_since = now
+        self.deliver: Callable[[Entry], None]
+
+
+class Rooms:
+    """All open rooms of this node over one ``RoomLog``."""
+
+    __slots__ = ("_clock", "_hooks", "_log", "_node", "_open", "_opening")
+
+    def __init__(
+        self, log: RoomLog, hooks: RoomHooks, node: str, clock: Callable[[], datetime]
+    ) -> None:
+        self._log = log
+        self._hooks = hooks
+        self._node = node
+        self._clock = clock
+        self._open: dict[str, OpenRoom] = {}
+        self._opening: dict[str, asyncio.Task[OpenRoom]] = {}
+
+    def find(self, room_id: str) -> OpenRoom | None:
+        return self._open.get(room_id)
+
+    async def find_or_wait(self, room_id: str) -> OpenRoom | None:
+        """The room if it is open or just being opened."""
+        opening = self._opening.get(room_id)
+        if opening is not None:
+            await asyncio.wait({opening})
+        return self._open.get(room_id)
+
+    async def open(self, room_id: str) -> OpenRoom:
+        """The room, opened from the records when this node does not have it yet."""
+        opened = self._open.get(room_id)
+        if opened is None:
+            opening = self._opening.get(room_id)
+            if opening is None:
+                opening = asyncio.create_task(self._load(room_id))
+                self._opening[room_id] = opening
+            opened = await asyncio.shield(opening)
+        opened.empty_since = asyncio.get_running_loop().time()
+        return opened
+
+    async def _load(self, room_id: str) -> OpenRoom:
+        try:
+            seed = await self._hooks.load(room_id)
+            opened = OpenRoom(room_id, seed, asyncio.get_running_loop().time())
+            opened.deliver = partial(self._apply, opened)
+            opened.epoch = await self._log.open(room_id, opened.deliver)
+            self._open[room_id] = opened
+            return opened
+        finally:
+            del self._opening[room_id]
+
+    async def append(
+        self,
+        opened: OpenRoom,
+        event: RoomEvent,
+        *,
+        by: str = "",
+        socket: str = "",
+        cseq: int = 0,
+        reason: str = "",
+    ) -> None:
+        entry = Entry(event=event, node=self._node, by=by, socket=socket, cseq=cseq, reason=reason)
+        await self._log.append(opened.room_id, entry)
+
+    async def read(self, opened: OpenRoom, after: int) -> list[RoomEvent]:
+        """What this node has applied after ``after``; raises ``Gap``."""
+        entries = await self._log.read(opened.room_id, after)
+        return [entry.event for entry in entries if entry.event.seq <= opened.room.seq]
+
+    def _apply(self, opened: OpenRoom, entry: Entry) -> None:
+        effects = opened.room.apply(entry, self._clock())
+        for effect in effects:
+            match effect:
+                case Deliver(event=event, to=to):
+                    self._deliver(opened, event, to)
+                case Dismiss(participant=participant, keep=keep, bye=bye):
+                    socket = opened.sockets.get(participant)
+                    if socket is None or socket.id == keep:
+                        continue
+                    if bye is None:
+                        socket.cut()
+                    else:
+                        socket.end(bye.reason, bye.action)
+                case Trim(one=one, other=other, before=before):
+                    self._log.trim(opened.room_id, one, other, before)
+        if effects and entry.node == self._node and not isinstance(entry.event, Signal):
+            self._hooks.observe(opened.room_id, entry.event)
+
+    def _deliver(self, opened: OpenRoom, event: RoomEvent, to: tuple[str, ...]) -> None:
+        payload = b""
+        for participant in to:
+            socket = opened.sockets.get(participant)
+            if socket is not None:
+                payload = payload or encode(event)
+                socket.send_bytes(payload)
+
+    def leave(self, opened: OpenRoom, participant: str, socket: Socket) -> None:
+        """This socket is no longer the participant's one here."""
+        if opened.sockets.get(participant) is socket:
+            del opened.sockets[participant]
+        if not opened.sockets:
+            opened.empty_since = asyncio.get_running_loop().time()
+
+    async def drop_empty(self, now: float) -> None:
+        """Forgets the rooms in which nobody of this node has been for a while."""
+        for opened in list(self._open.values()):
+            if not opened.sockets and now - opened.empty_since >= EMPTY_ROOM_SECONDS:
+                del self._open[opened.room_id]
+                await self._log.close(opened.room_id, opened.deliver)
+
+    async def close(self) -> None:
+        for opening in list(self._opening.values()):
+            opening.cancel()
+        for opened in list(self._open.values()):
+            del self._open[opened.room_id]
+            await self._log.close(opened.room_id, opened.deliver)

@@ -1,0 +1,137 @@
+"""May this participant do this now? Asked before an append; the fold has the last word.
+
+Pure functions over a ``Room``. Each returns the event to append, None when there is nothing to
+change, or raises ``Refused``.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from signaling.members import Member
+from signaling.messages import (
+    Admit,
+    Admitted,
+    Answer,
+    AnswerEvent,
+    Away,
+    Candidates,
+    CandidatesEvent,
+    Gone,
+    Joined,
+    Leave,
+    MediaChanged,
+    MediaProven,
+    Offer,
+    OfferEvent,
+    ParticipantState,
+    ProveMedia,
+    Role,
+    RoomEvent,
+    SetMedia,
+    TurnAway,
+    TurnedAway,
+)
+from signaling.reasons import RefusalCode, Refused
+from signaling.room import Room, SignalEvent
+
+NumberedFrame = Offer | Answer | Candidates | SetMedia | ProveMedia | Admit | TurnAway | Leave
+
+
+def decide_join(room: Room, participant: str, role: Role) -> Joined:
+    """The event of a new page; a clinician and who was admitted before need not wait."""
+    if room.outcome is not None:
+        raise Refused(RefusalCode.CLOSED)
+    is_admitted = room.is_admitted(participant, role)
+    state = ParticipantState.ADMITTED if is_admitted else ParticipantState.WAITING
+    return Joined(participant=participant, role=role, state=state)
+
+
+def decide_loss(room: Room, participant: str, socket: str) -> Away | None:
+    """The event of a lost socket; None when it is not the newest or has said goodbye."""
+    is_loss = room.outcome is None and room.is_current(participant, socket)
+    return Away(participant=participant) if is_loss else None
+
+
+def decide(room: Room, participant: str, frame: NumberedFrame) -> RoomEvent | None:
+    """The event of a client's frame; None for a stale signal and for what is so already."""
+    if room.outcome is not None:
+        raise Refused(RefusalCode.CLOSED)
+    sender = room.members.get(participant)
+    if sender is None or not sender.is_present:
+        raise Refused(RefusalCode.NOT_ALLOWED)
+    match frame:
+        case Candidates() | Offer() | Answer():
+            return _decide_signal(room, sender, frame)
+        case SetMedia():
+            return _decide_media(sender, frame)
+        case ProveMedia():
+            return _decide_proof(room, sender, frame)
+        case Admit():
+            _check_door(room, sender, frame.participant)
+            return Admitted(participant=frame.participant)
+        case TurnAway():
+            _check_door(room, sender, frame.participant)
+            return TurnedAway(participant=frame.participant)
+        case Leave():
+            return Gone(participant=participant)
+        case _:
+            assert_never(frame)
+
+
+def _decide_signal(
+    room: Room, sender: Member, frame: Offer | Answer | Candidates
+) -> SignalEvent | None:
+    """Signals pass between a patient and a clinician, waiting or not: the two connect before
+    the admission. To somebody who is away they wait in the log."""
+    to = room.members.get(frame.to)
+    if to is None or to.is_out:
+        raise Refused(RefusalCode.NOT_PRESENT)
+    if to.role is sender.role:
+        raise Refused(RefusalCode.NOT_ALLOWED)
+    generation = max(sender.generation, to.generation)
+    if frame.generation != generation:
+        return None
+    who, payload = sender.participant, frame.payload
+    match frame:
+        case Candidates():
+            return CandidatesEvent(sender=who, to=frame.to, generation=generation, payload=payload)
+        case Offer():
+            return OfferEvent(sender=who, to=frame.to, generation=generation, payload=payload)
+        case Answer():
+            return AnswerEvent(sender=who, to=frame.to, generation=generation, payload=payload)
+        case _:
+            assert_never(frame)
+
+
+def _decide_media(sender: Member, frame: SetMedia) -> MediaChanged | None:
+    wanted = (frame.microphone, frame.camera, frame.screen)
+    if wanted == (sender.microphone, sender.camera, sender.screen):
+        return None
+    return MediaChanged(
+        participant=sender.participant,
+        microphone=frame.microphone,
+        camera=frame.camera,
+        screen=frame.screen,
+    )
+
+
+def _decide_proof(room: Room, sender: Member, frame: ProveMedia) -> MediaProven | None:
+    of = room.members.get(frame.of)
+    if of is None or of.is_out or of is sender:
+        raise Refused(RefusalCode.NOT_PRESENT)
+    if not all(room.is_admitted(one.participant, one.role) for one in (sender, of)):
+        raise Refused(RefusalCode.NOT_ADMITTED)
+    known_audio, known_video = room.proofs.get((sender.participant, frame.of), (False, False))
+    audio, video = frame.audio or known_audio, frame.video or known_video
+    if (audio, video) == (known_audio, known_video):
+        return None
+    return MediaProven(participant=sender.participant, of=frame.of, audio=audio, video=video)
+
+
+def _check_door(room: Room, sender: Member, participant: str) -> None:
+    if sender.role is not Role.CLINICIAN:
+        raise Refused(RefusalCode.NOT_ALLOWED)
+    member = room.members.get(participant)
+    if member is None or member.state is not ParticipantState.WAITING:
+        raise Refused(RefusalCode.NOT_WAITING)

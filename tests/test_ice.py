@@ -1,0 +1,56 @@
+"""ICE servers: what is configured, with short-lived credentials, and never a public default."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime
+
+import pytest
+
+from signaling.ice import IceConfig, ice_servers, turn_credentials
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+RELAYED = IceConfig(
+    stun_urls=("stun:turn.asl.test:3478",),
+    turn_urls=("turn:turn.asl.test:3478", "turns:turn.asl.test:5349?transport=tcp"),
+    turn_secret=b"north",
+)
+
+
+def test_nothing_configured_gives_an_empty_list() -> None:
+    assert ice_servers(IceConfig(), "visit.patient", NOW) == []
+
+
+def test_credentials_are_those_that_coturn_computes() -> None:
+    username, credential = turn_credentials(RELAYED, "visit.patient", NOW)
+
+    expiry = int(NOW.timestamp()) + 7200
+    assert username == f"{expiry}:visit.patient"
+    expected = hmac.new(b"north", username.encode(), hashlib.sha1).digest()
+    assert base64.b64decode(credential) == expected
+
+
+def test_stun_and_turn_are_given_in_the_form_of_the_browser() -> None:
+    stun, turn = ice_servers(RELAYED, "visit.patient", NOW)
+
+    assert stun == {"urls": ["stun:turn.asl.test:3478"]}
+    assert set(turn) == {"urls", "username", "credential"}
+    assert turn["urls"] == list(RELAYED.turn_urls)
+
+
+def test_the_secret_is_never_shown() -> None:
+    assert "north" not in repr(RELAYED)
+    assert "north" not in repr(ice_servers(RELAYED, "visit.patient", NOW))
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 7201])
+def test_credentials_live_two_hours_at_most(seconds: int) -> None:
+    with pytest.raises(ValueError, match="credential_seconds"):
+        IceConfig(credential_seconds=seconds)
+
+
+def test_a_relay_without_secret_is_refused() -> None:
+    with pytest.raises(ValueError, match="turn_secret"):
+        IceConfig(turn_urls=("turn:turn.asl.test",))
