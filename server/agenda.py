@@ -1,0 +1,304 @@
+"""The clinician's day: a column of visits, each with what is true of it now.
+
+The page is written once; afterwards ``/agenda/states`` sends the changing words, without names.
+What happens inside one visit is ``server.visit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.audit import Act, ActorRole, Entry, append
+from server.auth import CLINICIAN, Actor, Route, actor_of
+from server.caseload import age_on, load_visit_of, visits_of
+from server.errors import Conflict, InvalidInput
+from server.i18n import ROME, Translator
+from server.joinlink import ROOM_CLOSES, ROOM_OPENS
+from server.models import (
+    Appointment,
+    AppointmentStatus,
+    CheckIn,
+    Device,
+    Visit,
+    VisitState,
+)
+from server.pages import json_response
+from server.sealed import (
+    Answers,
+    Details,
+    Identity,
+    open_answers,
+    open_details,
+    open_identity,
+    warm_keys,
+)
+from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
+from signaling.messages import Late, ParticipantState, Role
+
+LATE_CHOICES: Final = (5, 10, 15, 20, 30, 45, 60)
+_LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
+_STILL_TO_COME: Final = (VisitState.BOOKED, VisitState.CHECKED_IN, VisitState.WAITING)
+_OUT: Final = (ParticipantState.AWAY, ParticipantState.GONE)
+
+
+class Chip(StrEnum):
+    """What the row says; each has its word, its icon and its colour."""
+
+    TO_DO = "to_do"
+    LINK_OPEN = "link_open"
+    TEST_OK = "test_ok"
+    TEST_FAILED = "test_failed"
+    WAITING = "waiting"
+    AWAY = "away"
+    IN_VISIT = "in_visit"
+    TO_CLOSE = "to_close"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What else is known of a visit, beside its row."""
+
+    answers: Answers = field(default_factory=Answers)
+    is_link_open: bool = False
+    is_patient_out: bool = False
+    """The patient was in the room and is not there now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One visit as the page shows it."""
+
+    visit: Visit
+    identity: Identity
+    details: Details
+    age: int | None
+    chip: Chip
+    words: str
+
+
+def chip_of(visit: Visit, signs: Signs, now: datetime) -> Chip:
+    """The one thing to say about a visit now."""
+    appointment, state = visit.appointment, visit.state
+    if VisitState.CANCELLED is state or appointment.status is AppointmentStatus.CANCELLED:
+        return Chip.CANCELLED
+    if state is VisitState.ENDED:
+        return Chip.ENDED
+    if state is not VisitState.IN_VISIT and now >= appointment.end + ROOM_CLOSES:
+        return Chip.TO_CLOSE
+    if state in _LIVE and signs.is_patient_out:
+        return Chip.AWAY
+    if state in _LIVE:
+        return Chip(state.value)
+    devices = {signs.answers.camera, signs.answers.microphone, signs.answers.loudspeaker}
+    if "failed" in devices:
+        return Chip.TEST_FAILED
+    if "ok" in devices:
+        return Chip.TEST_OK
+    return Chip.LINK_OPEN if signs.is_link_open else Chip.TO_DO
+
+
+def waiting_minutes(visit: Visit, now: datetime) -> int:
+    """How long the patient has waited; nought for who does not wait."""
+    since = visit.waiting_since if visit.state is VisitState.WAITING else None
+    return max(0, int((now - since).total_seconds()) // 60) if since else 0
+
+
+def day_bounds(now: datetime) -> tuple[datetime, datetime]:
+    """The local day of ``now``: 23 or 25 hours long when the clock changes."""
+    today = now.astimezone(ROME).date()
+    start, end = (
+        datetime.combine(day, time(), tzinfo=ROME) for day in (today, today + timedelta(days=1))
+    )
+    return start, end
+
+
+# ---- pages -----------------------------------------------------------------------------
+
+
+async def show_agenda(request: web.Request) -> web.StreamResponse:
+    """The day."""
+    actor, now = actor_of(request), now_of(request)
+    words = request.app[PAGES].translator(request)
+    async with request.app[DATABASE].read(actor.organisation) as session:
+        visits = await _load_day(session, actor, now)
+        await warm_keys(request.app[KEYRING], session, visits)
+        signs = await _load_signs(request, session, visits)
+        rows = [await _make_row(request, session, visit, signs, words) for visit in visits]
+    return request.app[PAGES].render(
+        request,
+        "staff/agenda.html",
+        actor=actor,
+        now=now,
+        rows=rows,
+        next_row=next((row for row in rows if row.visit.appointment.start > now), None),
+        late_minutes=max((row.visit.late_minutes for row in rows), default=0),
+        late_choices=LATE_CHOICES,
+        page_data={"statesUrl": "/agenda/states"},
+    )
+
+
+async def send_states(request: web.Request) -> web.StreamResponse:
+    """What changes while the page is open: no names, no reasons."""
+    actor, now = actor_of(request), now_of(request)
+    words = request.app[PAGES].translator(request)
+    async with request.app[DATABASE].read(actor.organisation) as session:
+        visits = await _load_day(session, actor, now)
+        signs = await _load_signs(request, session, visits)
+    states = [
+        {"id": visit.id, "state": visit.state, "chip": chip, "words": _say(words, visit, chip, now)}
+        for visit in visits
+        for chip in (chip_of(visit, signs.get(visit.id, Signs()), now),)
+    ]
+    return json_response({"visits": states})
+
+
+async def announce_late(request: web.Request) -> web.StreamResponse:
+    """One click tells everybody of the rest of the day."""
+    minutes = _parse_minutes(str((await request.post()).get("minutes", "")))
+    actor, now = actor_of(request), now_of(request)
+    async with request.app[DATABASE].begin(actor.organisation) as session:
+        visits = [
+            visit
+            for visit in await _load_day(session, actor, now)
+            if visit.state in _STILL_TO_COME and now < visit.appointment.end + ROOM_CLOSES
+        ]
+        await _set_late(session, actor, visits, minutes, now)
+    for visit in visits:
+        await request.app[HUB].publish(visit.id, Late(minutes=minutes))
+    raise web.HTTPSeeOther("/agenda")
+
+
+async def announce_late_to_one(request: web.Request) -> web.StreamResponse:
+    """The same for one visit, from its page."""
+    minutes = _parse_minutes(str((await request.post()).get("minutes", "")))
+    actor, visit_id = actor_of(request), request.match_info["visit_id"]
+    async with request.app[DATABASE].begin(actor.organisation) as session:
+        visit = await load_visit_of(session, actor.id, visit_id)
+        if visit.state not in _STILL_TO_COME:
+            raise Conflict(f"visit is {visit.state}")
+        await _set_late(session, actor, [visit], minutes, now_of(request))
+    await request.app[HUB].publish(visit_id, Late(minutes=minutes))
+    raise web.HTTPSeeOther(f"/visits/{visit_id}")
+
+
+def _parse_minutes(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) not in (0, *LATE_CHOICES):
+        raise InvalidInput("minutes", "unknown_choice")
+    return int(text)
+
+
+async def _set_late(
+    session: AsyncSession, actor: Actor, visits: Sequence[Visit], minutes: int, now: datetime
+) -> None:
+    ids = [visit.id for visit in visits]
+    await session.execute(update(Visit).where(Visit.id.in_(ids)).values(late_minutes=minutes))
+    entries = [
+        Entry(now, Act.LATE_ANNOUNCED, ActorRole.CLINICIAN, actor.id, id_, {"minutes": minutes})
+        for id_ in ids
+    ]
+    await append(session, actor.organisation, *entries)
+
+
+async def _load_day(session: AsyncSession, actor: Actor, now: datetime) -> Sequence[Visit]:
+    """The visits of the local day, those whose room is open, and those that are not closed: at
+    23:58 the one of 00:05 is here, and yesterday's unfinished one stays until it is finished."""
+    start, end = day_bounds(now)
+    found = await session.scalars(
+        visits_of(actor.id)
+        .where(
+            or_(
+                Appointment.start.between(start, end - timedelta(microseconds=1)),
+                (Appointment.start <= now + ROOM_OPENS) & (Appointment.end > now - ROOM_CLOSES),
+                Visit.state.in_(_LIVE),
+            )
+        )
+        .order_by(Appointment.start, Visit.id)
+    )
+    return found.all()
+
+
+async def _load_signs(
+    request: web.Request, session: AsyncSession, visits: Sequence[Visit]
+) -> Mapping[str, Signs]:
+    coming = [visit.id for visit in visits if visit.state in _STILL_TO_COME]
+    check_ins = await session.scalars(select(CheckIn).where(CheckIn.visit_id.in_(coming)))
+    answers = {
+        row.visit_id: await open_answers(request.app[KEYRING], session, row) for row in check_ins
+    }
+    opened = await session.scalars(
+        select(Device.visit_id).where(Device.visit_id.in_(coming)).where(Device.ended_at.is_(None))
+    )
+    links = set(opened)
+    return {
+        visit.id: Signs(
+            answers=answers.get(visit.id, Answers()),
+            is_link_open=visit.id in links,
+            is_patient_out=_is_patient_out(request, visit.id),
+        )
+        for visit in visits
+    }
+
+
+def _is_patient_out(request: web.Request, visit_id: str) -> bool:
+    people = request.app[HUB].presence(visit_id)
+    return any(person.role is Role.PATIENT and person.state in _OUT for person in people)
+
+
+async def _make_row(
+    request: web.Request,
+    session: AsyncSession,
+    visit: Visit,
+    signs: Mapping[str, Signs],
+    words: Translator,
+) -> Row:
+    keyring, now = request.app[KEYRING], now_of(request)
+    identity = await open_identity(keyring, session, visit.appointment.patient)
+    chip = chip_of(visit, signs[visit.id], now)
+    today = now.astimezone(ROME).date()
+    return Row(
+        visit=visit,
+        identity=identity,
+        details=await open_details(keyring, session, visit.appointment),
+        age=age_on(today, identity.birth_date) if identity.birth_date else None,
+        chip=chip,
+        words=_say(words, visit, chip, now),
+    )
+
+
+def _say(words: Translator, visit: Visit, chip: Chip, now: datetime) -> str:
+    """The chip in words of the person's language."""
+    _ = words.gettext
+    if chip is Chip.WAITING:
+        minutes = waiting_minutes(visit, now)
+        if minutes < 1:
+            return _("Has just arrived")
+        return words.ngettext("Waiting for {count} minute", "Waiting for {count} minutes", minutes)
+    return {
+        Chip.TO_DO: _("To do"),
+        Chip.LINK_OPEN: _("Link opened"),
+        Chip.TEST_OK: _("Device test passed"),
+        Chip.TEST_FAILED: _("Device test not passed"),
+        Chip.AWAY: _("Left the room, can come back"),
+        Chip.IN_VISIT: _("In the visit"),
+        Chip.TO_CLOSE: _("To be closed: outcome missing"),
+        Chip.ENDED: _("Ended"),
+        Chip.CANCELLED: _("Cancelled"),
+    }[chip]
+
+
+ROUTES: Final = (
+    Route("GET", "/agenda", show_agenda, CLINICIAN),
+    Route("GET", "/agenda/states", send_states, CLINICIAN),
+    Route("POST", "/agenda/late", announce_late, CLINICIAN),
+    Route("POST", "/visits/{visit_id}/late", announce_late_to_one, CLINICIAN),
+)

@@ -1,0 +1,49 @@
+"""What the clinician's pages share: which visits are theirs, and how old a patient is.
+
+The one place that says "assigned to me": a visit of a colleague, or of another organisation, is
+*not found*. Called by ``server.agenda``, ``server.visit`` and ``server.notes``.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import contains_eager
+
+from server.errors import NotFound
+from server.models import Appointment, Visit
+
+
+def visits_of(clinician_id: str) -> Select[Visit]:
+    """The visits of one clinician, each with appointment, patient and clinic."""
+    return (
+        select(Visit)
+        .join(Visit.appointment)
+        .join(Appointment.patient)
+        .outerjoin(Appointment.clinic)
+        .where(Appointment.clinician_id == clinician_id)
+        .options(
+            contains_eager(Visit.appointment).options(
+                contains_eager(Appointment.patient), contains_eager(Appointment.clinic)
+            )
+        )
+    )
+
+
+async def load_visit_of(session: AsyncSession, clinician_id: str, visit_id: str) -> Visit:
+    """One visit of this clinician.
+
+    :raises NotFound: there is none, or it is not theirs.
+    """
+    visit = await session.scalar(visits_of(clinician_id).where(Visit.id == visit_id))
+    if visit is None:
+        raise NotFound
+    return visit
+
+
+def age_on(day: date, birth_date: date) -> int:
+    """Whole years; someone born on 29 February has the birthday on 1 March in common years."""
+    has_had_birthday = (day.month, day.day) >= (birth_date.month, birth_date.day)
+    return day.year - birth_date.year - (0 if has_had_birthday else 1)

@@ -1,0 +1,111 @@
+"""How a visit ends: one outcome, once, and what the report must say of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.audit import Act, Fact, append
+from server.auth import actor_of
+from server.bodies import read_body
+from server.db import count_changed
+from server.errors import Conflict, InvalidInput
+from server.models import Outcome, Visit, VisitState
+from server.pages import json_response
+from server.services import DATABASE, HUB, now_of
+from server.visit.acts import OVER, load_visit, make_entry
+from signaling.messages import Closed
+
+
+class OutcomeReason(StrEnum):
+    """Why a visit went on in person or failed; ``visit.outcome_reason`` holds one."""
+
+    NONE = ""
+    WEAK_LINE = "weak_line"
+    EXAM_NEEDED = "exam_needed"
+    PATIENT_DEVICE = "patient_device"
+    CLINICIAN_DEVICE = "clinician_device"
+    PATIENT_CHOICE = "patient_choice"
+
+
+class Presence(StrEnum):
+    """Who took part, for the report (TV-12)."""
+
+    PATIENT = "patient"
+    CAREGIVER = "caregiver"
+    INTERPRETER = "interpreter"
+    PROFESSIONAL = "professional"
+
+
+Measurement = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+
+class FinishForm(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome, and what the report must say of the link and of who was there (TV-12)."""
+
+    outcome: Outcome
+    reason: OutcomeReason = OutcomeReason.NONE
+    is_link_suitable: bool | None = None
+    present: list[Presence] = []
+    loss_permille: Measurement | None = None
+    rtt_ms: Measurement | None = None
+    freezes: Measurement | None = None
+
+    def facts(self) -> dict[str, Fact]:
+        """What the session log keeps of it."""
+        return {
+            "outcome": self.outcome.value,
+            "reason": self.reason.value,
+            "link_suitable": self.is_link_suitable,
+            "present": ",".join(sorted(word.value for word in set(self.present))),
+            "loss_permille": self.loss_permille,
+            "rtt_ms": self.rtt_ms,
+            "freezes": self.freezes,
+        }
+
+
+async def finish(request: web.Request) -> web.StreamResponse:
+    """End the visit with its outcome; the same outcome twice is one act."""
+    form = await read_body(request, FinishForm)
+    actor, now = actor_of(request), now_of(request)
+    async with request.app[DATABASE].begin(actor.organisation) as session:
+        visit = await load_visit(request, session)
+        if visit.state is VisitState.ENDED and visit.outcome is form.outcome:
+            return json_response({"outcome": form.outcome})
+        await _end(session, visit, form, now)
+        await append(
+            session,
+            actor.organisation,
+            make_entry(actor, now, Act.FINISHED, visit.id, {"state": visit.state.value}),
+            make_entry(actor, now, Act.OUTCOME, visit.id, form.facts()),
+        )
+    await request.app[HUB].publish(visit.id, Closed(outcome=form.outcome))
+    return json_response({"outcome": form.outcome})
+
+
+async def _end(session: AsyncSession, visit: Visit, form: FinishForm, now: datetime) -> None:
+    """A person who has waited is never a no-show, also when she comes in this very moment."""
+    change = (
+        update(Visit)
+        .where(Visit.id == visit.id)
+        .where(Visit.state.not_in(OVER))
+        .values(
+            state=VisitState.ENDED,
+            outcome=form.outcome,
+            outcome_reason=form.reason.value,
+            ended_at=now,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    if form.outcome is Outcome.NO_SHOW_PATIENT:
+        if visit.waiting_since is not None:
+            raise InvalidInput("outcome", "patient_waited")
+        change = change.where(Visit.waiting_since.is_(None))
+    if not await count_changed(session, change):
+        raise Conflict("the visit is over, or has changed")

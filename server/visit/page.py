@@ -1,0 +1,76 @@
+"""The page itself, and the ticket that its call asks for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from server.audit import Act, append
+from server.auth import actor_of
+from server.errors import Conflict
+from server.joinlink import ROOM_OPENS, LinkPhase, link_phase
+from server.models import Outcome, Visit
+from server.pages import json_response
+from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
+from server.visit.acts import OVER, load_visit, make_entry
+from server.visit.card import Card, load_card
+from server.visit.checks import Ground
+from server.visit.outcome import OutcomeReason
+from signaling.messages import Role
+
+PARTICIPANT: Final = "clinician"
+
+
+async def show_visit(request: web.Request) -> web.StreamResponse:
+    """The page; that the card was opened is written down."""
+    actor, now = actor_of(request), now_of(request)
+    async with request.app[DATABASE].begin(actor.organisation) as session:
+        visit = await load_visit(request, session)
+        card = await load_card(request.app[KEYRING], session, visit, now)
+        await append(session, actor.organisation, make_entry(actor, now, Act.CARD_OPENED, visit.id))
+    is_over = visit.state in OVER
+    return request.app[PAGES].render(
+        request,
+        "staff/visit_over.html" if is_over else "staff/visit.html",
+        actor=actor,
+        visit=visit,
+        appointment=visit.appointment,
+        card=card,
+        grounds=Ground,
+        outcomes=Outcome,
+        reasons=[reason for reason in OutcomeReason if reason],
+        is_room_open=link_phase(visit, visit.appointment, now) is LinkPhase.ROOM,
+        room_opens_at=visit.appointment.start - ROOM_OPENS,
+        page_data=_page_data(visit, card),
+    )
+
+
+def _page_data(visit: Visit, card: Card) -> dict[str, object]:
+    url = f"/visits/{visit.id}"
+    return {
+        "visitId": visit.id,
+        "state": visit.state,
+        "peerName": card.identity.full_name,
+        "deskPhone": card.desk_phone,
+        "pageUrl": url,
+        "ticketUrl": f"{url}/ticket",
+        "noteUrl": f"{url}/note",
+        "identityUrl": f"{url}/identity",
+        "eligibilityUrl": f"{url}/eligibility",
+        "finishUrl": f"{url}/finish",
+        "statesUrl": "/agenda/states",
+        "isFirstVisit": visit.appointment.is_first_visit,
+        "hasWaited": visit.waiting_since is not None,
+    }
+
+
+async def issue_ticket(request: web.Request) -> web.StreamResponse:
+    """A right to open the socket of this room."""
+    actor, now = actor_of(request), now_of(request)
+    async with request.app[DATABASE].read(actor.organisation) as session:
+        visit = await load_visit(request, session)
+    if link_phase(visit, visit.appointment, now) is not LinkPhase.ROOM:
+        raise Conflict("the room is not open")
+    ticket = request.app[HUB].issue_ticket(visit.id, PARTICIPANT, Role.CLINICIAN, now)
+    return json_response({"ticket": ticket})
