@@ -79,7 +79,7 @@ class Hub:
             timeout=CLOSE_DEADLINE_SECONDS,
             autoping=False,
             compress=False,
-            max_msg_size=MAX_FRAME_BYTES,
+            max_msg_size=MAX_FRAME_BYTES + 1,  # aiohttp refuses from this size on
             decode_text=False,
         )
         writer = await response.prepare(request)
