@@ -1,16 +1,53 @@
-"""Making what a visit needs before the first booking: organisations, clinics, users.
+"""Making what a visit needs before the first booking: keys, schema, organisations, users.
 
 Called by the command line and the demo; there is no page for it yet.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
 
+from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
-from server.keyring import Keyring
-from server.models import LogHead, Organisation, User, UserRole
+from server.keyring import Keyring, load_keyring
+from server.migrations import is_current, is_empty, migrate
+from server.models import Appointment, LogHead, Organisation, User, UserRole, Visit
+from server.settings import Settings
+
+
+async def prepare(settings: Settings) -> None:
+    """Make the data folder, the root key and the schema, as far as they are missing.
+
+    A root key is made for an empty database only: with another one nothing sealed would open.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.database)
+    try:
+        load_keyring(settings.data_dir, create=await is_empty(database))
+        await migrate(database)
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of an installation, for one command.
+
+    :raises CommandFailed: it is not there, or its schema is not the one of this version.
+    """
+    is_there = settings.database_url or (settings.data_dir / "accanto.db").exists()
+    database = Database(settings.database)
+    try:
+        if not is_there or not await is_current(database):
+            raise CommandFailed("The database is not ready: run 'accanto migrate' first")
+        yield database
+    finally:
+        await database.close()
 
 
 async def add_organisation(
@@ -20,7 +57,8 @@ async def add_organisation(
 
     :raises CommandFailed: the code is taken.
     """
-    if await find_organisation(session, organisation.code) is not None:
+    known = select(Organisation.id).where(Organisation.code == organisation.code)
+    if await session.scalar(known) is not None:
         raise CommandFailed(f"There is already an organisation with the code {organisation.code}")
     session.add(organisation)
     await session.flush()
@@ -42,18 +80,26 @@ async def add_user(session: AsyncSession, user: User) -> None:
     await session.flush()
 
 
-async def find_organisation(session: AsyncSession, code: str) -> Organisation | None:
-    return await session.scalar(select(Organisation).where(Organisation.code == code))
-
-
 async def load_organisation(session: AsyncSession, code: str) -> Organisation:
     """The organisation of a code.
 
     :raises CommandFailed: there is none; the codes that exist are named.
     """
-    organisation = await find_organisation(session, code)
-    if organisation is None:
-        codes = sorted(await session.scalars(select(Organisation.code)))
-        known = ", ".join(codes) or "none yet"
+    organisations = {row.code: row for row in await session.scalars(select(Organisation))}
+    if code not in organisations:
+        known = ", ".join(sorted(organisations)) or "none yet"
         raise CommandFailed(f"There is no organisation {code} (there are: {known})")
-    return organisation
+    return organisations[code]
+
+
+async def load_visits(database: Database) -> list[tuple[Visit, str]]:
+    """Every visit with its appointment and the code of its organisation, in order of time."""
+    async with database.read(EVERY_ORGANISATION) as session:
+        rows = await session.execute(
+            select(Visit, Organisation.code)
+            .join(Visit.appointment)
+            .join(Organisation, Organisation.id == Visit.organisation_id)
+            .options(joinedload(Visit.appointment))
+            .order_by(Appointment.start, Appointment.booking_code)
+        )
+        return list(rows.tuples())

@@ -1,7 +1,7 @@
 """The schema's history, run from inside the package: there is no ``alembic.ini``.
 
 :func:`migrate` brings a database to the newest revision; :func:`is_current` tells whether it is
-there. Both work on SQLite and PostgreSQL, in one transaction.
+there, :func:`is_empty` whether it never was. All work on SQLite and PostgreSQL, in one transaction.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ async def is_current(database: Database) -> bool:
     """Whether the schema is at the newest revision."""
     async with database.engine.connect() as connection:
         return await connection.run_sync(_find_revision) == _newest_revision()
+
+
+async def is_empty(database: Database) -> bool:
+    """Whether no revision was ever applied."""
+    async with database.engine.connect() as connection:
+        return await connection.run_sync(_find_revision) is None
 
 
 def _upgrade(connection: Connection) -> None:

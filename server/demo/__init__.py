@@ -1,0 +1,209 @@
+"""``accanto demo``: an installation with invented people, whose day comes in by the real import.
+
+The folder and its keys stay; with the same folder the demonstration goes on where it was. The
+files that CUP would send hold names, so they are written outside the data folder and deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import click
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from server.admin import add_organisation, add_user, open_database, prepare
+from server.app import serve
+from server.cup.inbox import import_file
+from server.db import EVERY_ORGANISATION, Database
+from server.demo import people
+from server.demo.day import MAIN_BOOKING, plan_day, render_bundle, render_csv
+from server.demo.people import Body, Staff
+from server.errors import CommandFailed
+from server.joinlink import LinkPhase, derive_link, link_phase
+from server.keyring import Keyring, load_keyring
+from server.models import Appointment, Organisation, User, Visit
+from server.models.ids import crockford
+from server.passwords import hash_password
+from server.sealed import open_identity
+from server.settings import Settings, load_settings, save_settings
+
+_PARENT: Final = Path("demo-data")
+_MARK: Final = "demonstration"
+"""An empty file that makes a folder ours; written last, when the day is in."""
+_DEFAULT_PORT: Final = 8080
+_HOST: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a person, or a test, needs to begin; the keys of ``--json``."""
+
+    base_url: str
+    patient_url: str
+    patient_birth_date: str
+    clinician_url: str
+    clinician_username: str
+    clinician_password: str
+    other_clinician_username: str
+    other_clinician_password: str
+    desk_username: str
+    desk_password: str
+    manager_username: str
+    manager_password: str
+    data_dir: str
+
+
+async def run_demo(folder: Path | None, port: int | None, *, is_json: bool, now: datetime) -> None:
+    """Make or resume a demonstration and serve it until it is stopped.
+
+    :raises CommandFailed: the folder is something else, or the port is taken.
+    """
+    folder = folder or _PARENT / f"{now.astimezone():%Y-%m-%d-%H%M%S}"
+    is_resumed = (folder / _MARK).exists()
+    if not is_resumed and folder.exists() and any(folder.iterdir()):
+        raise CommandFailed(f"{folder} is not a demonstration: it is left as it is")
+    if port is None:
+        port = load_settings(folder).port if is_resumed else _DEFAULT_PORT
+    port = _claim_port(port)
+    base_url = f"http://{_HOST}:{port}"
+    settings = load_settings(folder, host=_HOST, port=port, base_url=base_url, database_url="")
+    await prepare(settings)
+    save_settings(folder, {"port": str(port), "base_url": base_url})
+    keyring = load_keyring(folder)
+    async with open_database(settings) as database:
+        if not is_resumed:
+            await _fill(database, keyring, now)
+            (folder / _MARK).touch()
+        announcement, is_over = await _announce(database, keyring, settings, now)
+
+    async def print_ready(_: int) -> None:
+        if is_json:
+            click.echo(json.dumps(asdict(announcement)))
+        else:
+            click.echo(_banner(announcement, is_over=is_over))
+
+    await serve(settings, print_ready)
+
+
+def _claim_port(port: int) -> int:
+    """The port to serve on, looked at before anything is written; 0 becomes a free one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            raise CommandFailed(
+                f"Port {port} is taken: choose another with --port (make demo PORT=9000)"
+            ) from error
+        claimed: int = probe.getsockname()[1]
+        return claimed
+
+
+async def _fill(database: Database, keyring: Keyring, now: datetime) -> None:
+    """Two bodies, their staff, and their day through the real import."""
+    hashes = await asyncio.gather(
+        *(asyncio.to_thread(hash_password, _password_of(keyring, staff)) for staff in people.STAFF)
+    )
+    async with database.begin(EVERY_ORGANISATION) as session:
+        for body in (people.TUSCANY, people.EMILIA):
+            organisation = _organisation(body)
+            await add_organisation(session, keyring, organisation)
+            for staff, password_hash in zip(people.STAFF, hashes, strict=True):
+                if staff.body is body:
+                    await add_user(session, _user(staff, organisation, password_hash))
+    first, second = plan_day(now)
+    files = {"cup.json": render_bundle(first, now), "cup.csv": render_csv(second)}
+    with tempfile.TemporaryDirectory(prefix="accanto-demo-") as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.write_bytes(content)
+            report = await import_file(database, keyring, path, organisation_code=None, now=now)
+            if report.errors:
+                raise CommandFailed(f"The demonstration's own {name} was not read: a bug")
+
+
+def _organisation(body: Body) -> Organisation:
+    return Organisation(
+        code=body.code, name=body.name, desk_phone=body.desk_phone, is_totp_required=False
+    )
+
+
+def _user(staff: Staff, organisation: Organisation, password_hash: str) -> User:
+    return User(
+        organisation_id=organisation.id,
+        username=staff.username,
+        password_hash=password_hash,
+        role=staff.role,
+        title=staff.title,
+        given_name=staff.given_name,
+        family_name=staff.family_name,
+        code=staff.code,
+    )
+
+
+def _password_of(keyring: Keyring, staff: Staff) -> str:
+    """Derived from the root key: stored nowhere, and the same after a restart."""
+    digest = int.from_bytes(keyring.derive(f"demo-password|{staff.username}"), "big")
+    text = crockford(digest, 12)
+    return f"{text[:4]}-{text[4:8]}-{text[8:]}"
+
+
+async def _announce(
+    database: Database, keyring: Keyring, settings: Settings, now: datetime
+) -> tuple[Announcement, bool]:
+    """What to print, and whether the main visit is over."""
+    async with database.read(EVERY_ORGANISATION) as session:
+        visits = await session.scalars(
+            select(Visit)
+            .join(Visit.appointment)
+            .where(Appointment.booking_code == MAIN_BOOKING)
+            .options(joinedload(Visit.appointment).joinedload(Appointment.patient))
+        )
+        visit = visits.one()
+        identity = await open_identity(keyring, session, visit.appointment.patient)
+        join_key = await keyring.load_secret(session, visit.organisation_id, "join")
+    link = derive_link(join_key, visit.id, visit.link_version)
+    base_url = settings.base_url
+    return Announcement(
+        base_url=base_url,
+        patient_url=f"{base_url}/v/{visit.locator}#{link.fragment}",
+        patient_birth_date=identity.birth_date.isoformat() if identity.birth_date else "",
+        clinician_url=f"{base_url}/login",
+        clinician_username=people.CLINICIAN.username,
+        clinician_password=_password_of(keyring, people.CLINICIAN),
+        other_clinician_username=people.OTHER_CLINICIAN.username,
+        other_clinician_password=_password_of(keyring, people.OTHER_CLINICIAN),
+        desk_username=people.DESK.username,
+        desk_password=_password_of(keyring, people.DESK),
+        manager_username=people.MANAGER.username,
+        manager_password=_password_of(keyring, people.MANAGER),
+        data_dir=str(settings.data_dir.resolve()),
+    ), link_phase(visit, visit.appointment, now) not in {LinkPhase.CHECK_IN, LinkPhase.ROOM}
+
+
+def _banner(ready: Announcement, *, is_over: bool) -> str:
+    lines = [
+        "",
+        "  Accanto demo: open the two links in two browser windows.",
+        "",
+        f"  Patient    {ready.patient_url}",
+        f"             birth date {ready.patient_birth_date}",
+        f"  Clinician  {ready.clinician_url}",
+        f"             {ready.clinician_username}   {ready.clinician_password}",
+        f"  Desk       {ready.desk_username}   {ready.desk_password}",
+        f"  Manager    {ready.manager_username}   {ready.manager_password}",
+        "",
+        f"  Folder     {ready.data_dir}",
+        "  Two-factor login is off in the demo. Ctrl-C stops it; the folder stays.",
+    ]
+    if is_over:
+        lines.append("  The first patient's visit is over: a fresh demo has a new day.")
+    return "\n".join([*lines, ""])
