@@ -56,6 +56,7 @@ class ClinicianVisit {
     this.#devices.on("changed", () => this.#session.mediaChanged());
     this.#session.on("room", (room) => this.#follow(room));
     this.#session.on("wire", () => this.#drawAdmit());
+    this.#session.on("refused", () => this.#drawAdmit());
     this.#session.on("stopped", ({ reason }) => this.#onStopped(reason));
     this.#admit.addEventListener("click", () => this.#admitPatient());
     byTestId("leave", HTMLElement).addEventListener("click", () => this.#leave());

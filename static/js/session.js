@@ -22,6 +22,7 @@ import { Wire, socketUrl } from "./wire.js";
  * @property {MediaStream | null} remote what may be played now
  * @property {boolean} channel whether messages can pass
  * @property {Record<string, unknown>} message from the other page
+ * @property {{code: string}} refused
  * @property {{reason: string}} stopped
  */
 
@@ -67,6 +68,7 @@ export class Session extends Emitter {
     this.#wire.on("event", (event) => this.#onEvent(event));
     this.#wire.on("up", () => this.emit("wire", true));
     this.#wire.on("down", () => this.#onDown());
+    this.#wire.on("refused", (detail) => this.emit("refused", detail));
     this.#wire.on("stopped", (detail) => this.#onStopped(detail));
     watchWakeups((isNetworkNew) => this.#wire.wake(isNetworkNew));
   }

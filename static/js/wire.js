@@ -157,9 +157,10 @@ export class Wire extends Emitter {
     socket.addEventListener("message", (event) => {
       if (this.#socket === socket) this.#receive(JSON.parse(event.data));
     });
-    socket.addEventListener("close", () => {
+    socket.addEventListener("close", ({ wasClean }) => {
       if (this.#socket !== socket) return;
-      if (isOpen && !this.#isUp) this.#resume = null;
+      const isRefused = wasClean && isOpen && !this.#isUp;
+      if (isRefused) this.#resume = null;
       this.#lose();
     });
   }

@@ -34,9 +34,9 @@ class Socket extends EventTarget {
     this.dispatchEvent(Object.assign(new Event("message"), { data: JSON.stringify(frame) }));
   }
 
-  die() {
+  die(wasClean = false) {
     this.readyState = 3;
-    this.dispatchEvent(new Event("close"));
+    this.dispatchEvent(Object.assign(new Event("close"), { wasClean }));
   }
 
   get acts() {
@@ -164,12 +164,25 @@ test("a resume that the server hangs up on becomes a fresh join", async () => {
   last().die();
   mock.timers.tick(250);
   await last().open();
-  last().die();
+  last().die(true);
 
   mock.timers.tick(1000);
   await last().open();
 
   assert.equal(last().sent[0].ticket, "t1");
+});
+
+test("a resume cut by the network is tried again", async () => {
+  await joined();
+  last().die();
+  mock.timers.tick(250);
+  await last().open();
+  last().die();
+
+  mock.timers.tick(1000);
+  await last().open();
+
+  assert.equal(last().sent[0].resume, "r1");
 });
 
 test("a silent socket is abandoned after 7 s without waiting for it to close", async () => {
