@@ -20,6 +20,7 @@ from server.middleware import add_security_headers, answer_errors, refuse_cross_
 from server.pages import Pages
 from server.services import CLOCK, DATABASE, HUB, KEYRING, PAGES, SETTINGS
 from server.settings import Settings
+from server.throttle import Throttle
 from server.waiting import VisitHooks
 from signaling.bus import LocalRoomLog
 from signaling.hub import Hub
@@ -46,6 +47,8 @@ def create_app(settings: Settings) -> web.Application:
     app[KEYRING] = load_keyring(settings.data_dir)
     app[DATABASE] = Database(settings.database)
     app[PAGES] = Pages(assets)
+    app[login.THROTTLES] = login.Throttles()
+    app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)
     hooks = VisitHooks(app[DATABASE], app[CLOCK], has_turn=bool(settings.turn_urls))
     app[HUB] = _create_hub(settings, app[KEYRING], hooks)
     app.on_response_prepare.append(add_security_headers)
@@ -66,7 +69,7 @@ def _create_hub(settings: Settings, keyring: Keyring, hooks: VisitHooks) -> Hub:
         ice=IceConfig(
             stun_urls=tuple(settings.stun_urls),
             turn_urls=tuple(settings.turn_urls),
-            turn_secret=settings.turn_secret,
+            turn_secret=settings.turn_secret.encode(),
         ),
         allowed_origins=frozenset({settings.base_url}),
         clock=lambda: datetime.now(UTC),

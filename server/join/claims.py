@@ -1,0 +1,222 @@
+"""The claim: checks the link, the code and the birth date, and makes the browser's device row.
+
+An attempt is taken (counted as wrong) before it is looked at and given back when it was right, so
+that parallel guesses cannot share one look. Wrong secret, wrong date and unknown locator end
+alike. Failures never revoke a link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from hmac import compare_digest
+from typing import Final
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
+
+from server.audit import Act, ActorRole, Entry, append
+from server.auth import make_device
+from server.db import EVERY_ORGANISATION, Database
+from server.errors import TooManyAttempts
+from server.join.rules import CODE_NEEDED_AFTER, claim_wait_seconds
+from server.joinlink import JoinLink, LinkPhase, derive_link, link_phase
+from server.keyring import Keyring
+from server.models import Appointment, Device, Visit
+from server.sealed import open_identity
+
+_OLD_VERSIONS_KNOWN: Final = 20
+_BUSY_SECONDS: Final = 1
+_CLOSED: Final = frozenset({LinkPhase.DEAD, LinkPhase.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a person brought, well formed. ``secret`` or ``code`` may be empty, not both."""
+
+    secret: str
+    code: str
+    birth_date: date
+
+    @property
+    def way(self) -> str:
+        """How they came in, for the session log."""
+        if self.secret and self.code:
+            return "link_and_code"
+        return "link" if self.secret else "code"
+
+
+class Answer(StrEnum):
+    """How a claim ends."""
+
+    CLAIMED = "claimed"
+    NOT_MATCHED = "not_matched"
+    LINK_REVOKED = "link_revoked"
+    """A link that was ours once: older than the last revoke, or of a cancelled visit."""
+    OTHER_DEVICE = "other_device"
+    """All right, but another browser is live: the spoken code is needed too."""
+    CODE_NEEDED = "code_needed"
+    """Too many wrong answers, or no birth date in the booking: the spoken code is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer; the rest is set when a new device was made."""
+
+    answer: Answer
+    token: str = ""
+    has_replaced: bool = False
+
+
+async def find_visit(database: Database, locator: str) -> Visit | None:
+    """The visit of a public locator: nobody is known yet, so neither is the organisation."""
+    async with database.read(EVERY_ORGANISATION) as session:
+        return await session.scalar(
+            select(Visit)
+            .where(Visit.locator == locator)
+            .options(
+                joinedload(Visit.appointment).options(
+                    joinedload(Appointment.patient),
+                    joinedload(Appointment.clinician),
+                    joinedload(Appointment.clinic),
+                )
+            )
+        )
+
+
+async def claim(
+    database: Database,
+    keyring: Keyring,
+    visit: Visit,
+    brought: Claim,
+    device_id: str,
+    now: datetime,
+) -> Claimed:
+    """Look at one answer for a visit of :func:`find_visit`. ``device_id`` is the live device that
+    this browser already is, or empty.
+
+    :raises TooManyAttempts: too early after a wrong one; it was not looked at.
+    """
+    wait = claim_wait_seconds(visit.failed_claims, visit.last_failed_claim_at, now)
+    if wait:
+        raise TooManyAttempts(wait)
+    async with database.begin(visit.organisation_id) as session:
+        await _take_attempt(session, visit, now)
+        answer = await _judge(session, keyring, visit, brought, now)
+        if answer is Answer.CLAIMED and not brought.code:
+            answer = await _check_other_devices(session, visit, device_id)
+        if answer is Answer.NOT_MATCHED:
+            entry = Entry(now, Act.LINK_CLAIM_FAILED, ActorRole.PATIENT, visit=visit.id)
+            await append(session, visit.organisation_id, entry)
+            return Claimed(answer)
+        await _give_attempt_back(session, visit, is_right=answer is Answer.CLAIMED)
+        if answer is not Answer.CLAIMED or device_id:
+            return Claimed(answer)
+        return await _make_device(session, visit, brought, now)
+
+
+async def _take_attempt(session: AsyncSession, visit: Visit, now: datetime) -> None:
+    taken = await session.scalar(
+        update(Visit)
+        .where(Visit.id == visit.id)
+        .where(Visit.failed_claims == visit.failed_claims)
+        .where(Visit.link_version == visit.link_version)
+        .values(failed_claims=visit.failed_claims + 1, last_failed_claim_at=now)
+        .returning(Visit.id)
+        .execution_options(synchronize_session=False)
+    )
+    if taken is None:
+        raise TooManyAttempts(_BUSY_SECONDS)
+
+
+async def _give_attempt_back(session: AsyncSession, visit: Visit, *, is_right: bool) -> None:
+    await session.execute(
+        update(Visit)
+        .where(Visit.id == visit.id)
+        .values(
+            failed_claims=0 if is_right else visit.failed_claims,
+            last_failed_claim_at=None if is_right else visit.last_failed_claim_at,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _judge(
+    session: AsyncSession, keyring: Keyring, visit: Visit, brought: Claim, now: datetime
+) -> Answer:
+    join_key = await keyring.load_secret(session, visit.organisation_id, "join")
+    link = derive_link(join_key, visit.id, visit.link_version)
+    if _is_old_secret(join_key, visit, brought.secret):
+        return Answer.LINK_REVOKED
+    if visit.failed_claims >= CODE_NEEDED_AFTER and not brought.code:
+        return Answer.CODE_NEEDED
+    identity = await open_identity(keyring, session, visit.appointment.patient)
+    known = identity.birth_date
+    is_right = _matches(link, brought)
+    if known is None and is_right and not brought.code:
+        return Answer.CODE_NEEDED
+    is_right &= known is None or compare_digest(known.isoformat(), brought.birth_date.isoformat())
+    if not is_right:
+        return Answer.NOT_MATCHED
+    if link_phase(visit, visit.appointment, now) in _CLOSED:
+        return Answer.LINK_REVOKED
+    return Answer.CLAIMED
+
+
+def _matches(link: JoinLink, brought: Claim) -> bool:
+    """Everything that was brought must be right; both are always compared."""
+    is_secret_right = compare_digest(link.fragment, brought.secret or link.fragment)
+    is_code_right = compare_digest(link.code, brought.code or link.code)
+    return is_secret_right and is_code_right and bool(brought.secret or brought.code)
+
+
+def _is_old_secret(join_key: bytes, visit: Visit, secret: str) -> bool:
+    oldest = max(1, visit.link_version - _OLD_VERSIONS_KNOWN)
+    return any(
+        compare_digest(derive_link(join_key, visit.id, version).fragment, secret)
+        for version in range(oldest, visit.link_version)
+    )
+
+
+async def _check_other_devices(session: AsyncSession, visit: Visit, device_id: str) -> Answer:
+    """Link and birth date open one browser; another one needs the spoken code."""
+    live = await session.scalar(
+        select(Device.id)
+        .where(Device.visit_id == visit.id)
+        .where(Device.ended_at.is_(None))
+        .where(Device.link_version == visit.link_version)
+        .where(Device.id != device_id)
+        .limit(1)
+    )
+    return Answer.CLAIMED if live is None else Answer.OTHER_DEVICE
+
+
+async def _make_device(
+    session: AsyncSession, visit: Visit, brought: Claim, now: datetime
+) -> Claimed:
+    """One live device: the new one ends the others."""
+    replaced = list(
+        await session.scalars(
+            update(Device)
+            .where(Device.visit_id == visit.id)
+            .where(Device.ended_at.is_(None))
+            .values(ended_at=now)
+            .returning(Device.id)
+            .execution_options(synchronize_session=False)
+        )
+    )
+    device, token = make_device(visit, now)
+    session.add(device)
+    await session.flush()
+    await append(
+        session,
+        visit.organisation_id,
+        Entry(now, Act.LINK_CLAIMED, ActorRole.PATIENT, device.id, visit.id, {"way": brought.way}),
+        *(
+            Entry(now, Act.DEVICE_REPLACED, ActorRole.PATIENT, device.id, visit.id, {"device": old})
+            for old in replaced
+        ),
+    )
+    return Claimed(Answer.CLAIMED, token, has_replaced=bool(replaced))
