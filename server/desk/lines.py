@@ -1,0 +1,128 @@
+"""Loading the lines of the board: one day of the organisation, or the hits of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+from aiohttp import web
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import contains_eager, joinedload
+
+from server.desk.board import NOBODY, Line, Presence, in_order, make_line, matches
+from server.i18n import ROME
+from server.models import Appointment, CheckIn, Device, Visit
+from server.sealed import Answers, open_answers, open_identity, warm_keys
+from server.services import HUB, KEYRING
+from signaling.messages import ParticipantState
+
+_LONGEST_SEARCH = 50
+_HERE = frozenset({ParticipantState.WAITING, ParticipantState.ADMITTED, ParticipantState.CONNECTED})
+
+
+def today(now: datetime) -> date:
+    return now.astimezone(ROME).date()
+
+
+async def load_day(
+    request: web.Request, session: AsyncSession, day: date, now: datetime
+) -> list[Line]:
+    """All visits of one day in Europe/Rome, problems first."""
+    start = _midnight(day)
+    end = _midnight(day + timedelta(days=1))
+    wanted = _visits(Appointment.start >= start, Appointment.start < end)
+    return await _load_lines(request, session, wanted, now)
+
+
+async def search(
+    request: web.Request, session: AsyncSession, sought: str, day: date, now: datetime
+) -> list[Line]:
+    """A booking code on any day, else a name or a telephone number within the day.
+
+    Names and numbers are sealed, so a day is opened in memory and nothing is indexed.
+    """
+    by_code = _visits(Appointment.booking_code == sought.upper()).limit(_LONGEST_SEARCH)
+    found = await _load_lines(request, session, by_code, now)
+    if found:
+        return found
+    return [line for line in await load_day(request, session, day, now) if matches(line, sought)]
+
+
+async def load_visit_line(
+    request: web.Request, session: AsyncSession, visit_id: str, now: datetime
+) -> Line | None:
+    """The line of one visit."""
+    lines = await _load_lines(request, session, _visits(Visit.id == visit_id), now)
+    return lines[0] if lines else None
+
+
+def _visits(*conditions: ColumnElement[bool]) -> Select[Visit]:
+    return (
+        select(Visit)
+        .join(Visit.appointment)
+        .where(*conditions)
+        .options(
+            contains_eager(Visit.appointment).options(
+                joinedload(Appointment.patient),
+                joinedload(Appointment.clinic),
+                joinedload(Appointment.clinician),
+            )
+        )
+        .order_by(Appointment.start, Visit.id)
+    )
+
+
+async def _load_lines(
+    request: web.Request, session: AsyncSession, wanted: Select[Visit], now: datetime
+) -> list[Line]:
+    keyring = request.app[KEYRING]
+    visits = list(await session.scalars(wanted))
+    await warm_keys(keyring, session, visits)
+    check_ins = await _load_check_ins(session, visits)
+    claimed = await _load_claimed(session, visits)
+    lines: list[Line] = []
+    for visit in visits:
+        check_in = check_ins.get(visit.id)
+        lines.append(
+            make_line(
+                visit,
+                await open_identity(keyring, session, visit.appointment.patient),
+                await open_answers(keyring, session, check_in) if check_in else Answers(),
+                _presence(request, visit.id),
+                has_device=visit.id in claimed,
+                now=now,
+            )
+        )
+    return in_order(lines)
+
+
+async def _load_check_ins(session: AsyncSession, visits: Sequence[Visit]) -> dict[str, CheckIn]:
+    ids = [visit.id for visit in visits]
+    found = await session.scalars(select(CheckIn).where(CheckIn.visit_id.in_(ids)))
+    return {check_in.visit_id: check_in for check_in in found}
+
+
+async def _load_claimed(session: AsyncSession, visits: Sequence[Visit]) -> set[str]:
+    """The visits whose link has been opened with the birth date on a device that still counts."""
+    ids = [visit.id for visit in visits]
+    found = await session.scalars(
+        select(Device.visit_id).where(Device.visit_id.in_(ids)).where(Device.ended_at.is_(None))
+    )
+    return set(found)
+
+
+def _presence(request: web.Request, visit_id: str) -> Presence:
+    people = request.app[HUB].presence(visit_id)
+    if not people:
+        return NOBODY
+    return Presence(
+        here=frozenset(person.participant for person in people if person.state in _HERE),
+        away=frozenset(
+            person.participant for person in people if person.state is ParticipantState.AWAY
+        ),
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), ROME).astimezone(UTC)

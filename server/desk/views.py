@@ -1,0 +1,148 @@
+"""The board of the day: the page, the search in it, and the states it polls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.auth import actor_of
+from server.desk.board import Line, NextAct
+from server.desk.lines import load_day, search, today
+from server.desk.words import say_next_act, say_presence, say_problem, say_state
+from server.errors import InvalidInput
+from server.i18n import Translator
+from server.models import ImportIssue, Source
+from server.pages import json_response
+from server.services import DATABASE, PAGES, now_of
+
+_PLACES: Final = {
+    NextAct.CALL_PATIENT: "contact",
+    NextAct.READ_CODE: "code",
+    NextAct.CALL_CLINICIAN: "booking",
+    NextAct.ASSIGN: "assign",
+    NextAct.ADD_CONTACT: "contact",
+    NextAct.OPEN: "booking",
+}
+"""Which part of the visit's page an act opens."""
+_MOST_ISSUES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One line in words."""
+
+    line: Line
+    state: str
+    presence: str
+    problems: tuple[str, ...]
+    act: str
+    href: str
+
+    def live(self) -> dict[str, object]:
+        """What of it changes while the board is on the screen."""
+        return {
+            "visit": self.line.visit.id,
+            "state": self.state,
+            "presence": self.presence,
+            "problems": self.problems,
+            "act": self.act,
+            "href": self.href,
+        }
+
+
+def say_line(words: Translator, line: Line) -> Said:
+    act = line.next_act
+    return Said(
+        line=line,
+        state=say_state(words, line),
+        presence=say_presence(words, line.presence),
+        problems=tuple(say_problem(words, problem) for problem in line.problems),
+        act=say_next_act(words, act),
+        href=f"/desk/visits/{line.visit.id}#{_PLACES[act]}",
+    )
+
+
+async def show_board(request: web.Request) -> web.StreamResponse:
+    """All visits of a day, problems first."""
+    now = now_of(request)
+    day = parse_day(request.query.get("day", ""), today(now))
+    async with request.app[DATABASE].read(actor_of(request).organisation) as session:
+        lines = await load_day(request, session, day, now)
+        issues = await _load_issues(session)
+    return _render(request, day, lines, issues=issues)
+
+
+async def find_bookings(request: web.Request) -> web.StreamResponse:
+    """The search. It is a POST because a name or a number must not stand in an address."""
+    now = now_of(request)
+    form = await request.post()
+    day = parse_day(str(form.get("day", "")), today(now))
+    sought = str(form.get("sought", "")).strip()[:100]
+    async with request.app[DATABASE].read(actor_of(request).organisation) as session:
+        lines = await search(request, session, sought, day, now)
+    return _render(request, day, lines, sought=sought)
+
+
+async def live_states(request: web.Request) -> web.StreamResponse:
+    """The lines of a day in their order, for the open board."""
+    now = now_of(request)
+    day = parse_day(request.query.get("day", ""), today(now))
+    async with request.app[DATABASE].read(actor_of(request).organisation) as session:
+        lines = await load_day(request, session, day, now)
+    words = request.app[PAGES].translator(request)
+    return json_response({"lines": [say_line(words, line).live() for line in lines]})
+
+
+def parse_day(text: str, usual: date) -> date:
+    """An ISO day.
+
+    :raises InvalidInput: it is not one.
+    """
+    if not text:
+        return usual
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput("day", "bad_date") from error
+    if not date(2000, 1, 1) <= day <= date(2200, 1, 1):
+        raise InvalidInput("day", "bad_date")
+    return day
+
+
+def _render(
+    request: web.Request,
+    day: date,
+    lines: Sequence[Line],
+    *,
+    issues: Sequence[tuple[ImportIssue, str]] = (),
+    sought: str | None = None,
+) -> web.Response:
+    words = request.app[PAGES].translator(request)
+    return request.app[PAGES].render(
+        request,
+        "staff/desk.html",
+        actor=actor_of(request),
+        day_shown=day,
+        is_today=day == today(now_of(request)),
+        said=[say_line(words, line) for line in lines],
+        issues=issues,
+        sought=sought,
+        page_data={"statesUrl": f"/desk/states?day={day}"} if sought is None else {},
+    )
+
+
+async def _load_issues(session: AsyncSession) -> list[tuple[ImportIssue, str]]:
+    """The newest rows of CUP files that could not be read, with their source; never the row."""
+    found = await session.execute(
+        select(ImportIssue, Source.code)
+        .join(Source, Source.id == ImportIssue.source_id)
+        .order_by(ImportIssue.created_at.desc(), ImportIssue.line)
+        .limit(_MOST_ISSUES)
+    )
+    return [(issue, code) for issue, code in found]
