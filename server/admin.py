@@ -26,6 +26,8 @@ async def prepare(settings: Settings) -> None:
     A root key is made for an empty database only: with another one nothing sealed would open.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not settings.database_url:
+        settings.sqlite_file.touch(mode=0o600)
     database = Database(settings.database)
     try:
         load_keyring(settings.data_dir, create=await is_empty(database))
@@ -40,7 +42,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
     :raises CommandFailed: it is not there, or its schema is not the one of this version.
     """
-    is_there = settings.database_url or (settings.data_dir / "accanto.db").exists()
+    is_there = settings.database_url or settings.sqlite_file.exists()
     database = Database(settings.database)
     try:
         if not is_there or not await is_current(database):
@@ -102,4 +104,4 @@ async def load_visits(database: Database) -> list[tuple[Visit, str]]:
             .options(joinedload(Visit.appointment))
             .order_by(Appointment.start, Appointment.booking_code)
         )
-        return list(rows.tuples())
+        return list(rows.all())

@@ -64,7 +64,7 @@ def _check_key(settings: Settings) -> Finding:
 
 
 async def _check_database(settings: Settings) -> list[Finding]:
-    if not settings.database_url and not (settings.data_dir / "accanto.db").exists():
+    if not settings.database_url and not settings.sqlite_file.exists():
         return [Finding(Level.BAD, "There is no database yet: run 'accanto migrate'")]
     database = Database(settings.database)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import admin
@@ -52,6 +53,8 @@ class _Commands(click.Group):
             message = str(error)
         except InvalidInput as error:
             message = f"The {error.field} is {error.reason.replace('_', ' ')}"
+        except BrokenPipeError:
+            raise
         except (OSError, SQLAlchemyError) as error:
             message = f"The database or a file cannot be used ({type(error).__name__})"
         click.echo(message, err=True)
@@ -125,9 +128,17 @@ def settings_command(data_dir: Path | None) -> None:
     settings = load_settings(data_dir)
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
-        shown = value if field.repr else ("(set)" if value else "(not set)")
-        click.echo(f"ACCANTO_{name.upper()} = {shown}")
-        click.echo(f"    {field.description} Default: {field.default!s}".rstrip())
+        if not field.repr:
+            value = "(set)" if value else ""
+        elif name == "database_url" and value:
+            value = make_url(value).render_as_string(hide_password=True)
+        click.echo(f"ACCANTO_{name.upper()} = {_as_written(value)}")
+        click.echo(f"    {field.description} Default: {_as_written(field.default) or 'empty'}")
+
+
+def _as_written(value: object) -> str:
+    """A value as ``accanto.env`` would hold it."""
+    return json.dumps(value) if isinstance(value, list) else str(value)
 
 
 @main.command()

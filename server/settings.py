@@ -64,7 +64,12 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The URL to connect to."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve()}/accanto.db"
+        return self.database_url or f"sqlite+aiosqlite:///{self.sqlite_file}"
+
+    @property
+    def sqlite_file(self) -> Path:
+        """The embedded database, used where there is no ``database_url``."""
+        return self.data_dir.resolve() / "accanto.db"
 
     @property
     def is_https(self) -> bool:

@@ -19,8 +19,12 @@ from pathlib import Path
 import argon2
 import asyncpg
 import pytest
+from sqlalchemy.orm import joinedload
 
 from server.admin import add_organisation, add_user
+from server.cup.apply import BookingInbox
+from server.cup.booking import Booking
+from server.cup.inbox import load_source
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring, load_keyring
 from server.migrations import migrate
@@ -29,14 +33,12 @@ from server.models import (
     AppointmentStatus,
     Clinic,
     Organisation,
-    Patient,
-    Source,
     User,
     UserRole,
     Visit,
     VisitState,
 )
-from server.sealed import Details, Identity, seal_details, seal_identity
+from server.sealed import Details, Identity
 
 PASSWORD = "gelsomino-ventaglio-44"
 """Of every user of the cast; hashed once with the cheapest parameters."""
@@ -167,7 +169,7 @@ async def cast(database: Database, keyring: Keyring) -> Cast:
 
 
 class MakeVisit:
-    """Makes a booked visit of a team: patient, appointment and visit."""
+    """Makes a visit of a team the way an import does: patient, appointment, visit, log."""
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
@@ -186,41 +188,43 @@ class MakeVisit:
         is_first_visit: bool = False,
         state: VisitState = VisitState.BOOKED,
     ) -> Visit:
-        """``start`` is in five minutes unless given, ``clinician`` the team's first."""
+        """``start`` is in five minutes unless given, ``clinician`` the team's first.
+
+        The visit comes with its appointment, and that with patient, clinic and clinician.
+        """
         now = datetime.now(UTC)
         start = start or now + timedelta(minutes=5)
+        booking = Booking(
+            booking_code=f"CUP-{next(_numbers):06}",
+            organisation_codes=(),
+            clinician_codes=((clinician or team.clinician).code or "",),
+            clinic_code=team.clinic.code,
+            clinic_name=team.clinic.name,
+            start=start.astimezone(UTC),
+            end=start.astimezone(UTC) + timedelta(minutes=minutes),
+            status=AppointmentStatus.BOOKED,
+            priority=priority,
+            is_first_visit=is_first_visit,
+            identity=identity,
+            details=details,
+        )
         organisation = team.organisation.id
         async with self._database.begin(organisation) as session:
-            source = Source(organisation_id=organisation, code=f"cup-{next(_numbers)}")
-            patient = Patient(organisation_id=organisation, id=f"patient{next(_numbers):09}")
-            patient.identity_version = 1
-            await seal_identity(self._keyring, session, patient, identity)
-            session.add_all([source, patient])
-            await session.flush()
-            appointment = Appointment(
-                id=f"appointment{next(_numbers):05}",
-                organisation_id=organisation,
-                source_id=source.id,
-                booking_code=f"CUP-{next(_numbers):06}",
-                patient=patient,
-                clinic=team.clinic,
-                clinician=clinician or team.clinician,
-                clinician_code=(clinician or team.clinician).code or "",
-                status=AppointmentStatus.BOOKED,
-                start=start,
-                end=start + timedelta(minutes=minutes),
-                priority=priority,
-                is_first_visit=is_first_visit,
-                details_version=1,
-                created_at=now,
-                updated_at=now,
+            source = await load_source(session, organisation)
+            inbox = BookingInbox(session, self._keyring, organisation, source, now)
+            applied = await inbox.apply(booking)
+            (await session.get_one(Visit, applied.visit_id)).state = state
+        async with self._database.read(organisation) as session:
+            appointment = joinedload(Visit.appointment)
+            return await session.get_one(
+                Visit,
+                applied.visit_id,
+                options=[
+                    appointment.joinedload(Appointment.patient),
+                    appointment.joinedload(Appointment.clinic),
+                    appointment.joinedload(Appointment.clinician),
+                ],
             )
-            await seal_details(self._keyring, session, appointment, details)
-            session.add(appointment)
-            await session.flush()
-            visit = Visit(organisation_id=organisation, appointment=appointment, state=state)
-            session.add(visit)
-        return visit
 
 
 @pytest.fixture

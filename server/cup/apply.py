@@ -247,7 +247,7 @@ class BookingInbox:
             .where(User.role == UserRole.CLINICIAN)
             .where(User.code.in_(booking.clinician_codes))
         )
-        known: dict[str | None, str] = dict(rows.tuples().all())
+        known: dict[str | None, str] = dict(rows.all())
         return next((known[code] for code in booking.clinician_codes if code in known), None)
 
     async def _log(self, visit: Visit, *acts: Act, facts: dict[str, Fact] | None = None) -> None:

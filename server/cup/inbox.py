@@ -109,7 +109,7 @@ async def _start(
 ) -> _Importer:
     async with database.read(EVERY_ORGANISATION) as session:
         rows = await session.execute(select(Organisation.code, Organisation.id))
-        organisations = dict(rows.tuples().all())
+        organisations = dict(rows.all())
     if not organisations:
         raise FileRejected("There is no organisation yet: see 'accanto organisation add'")
     if organisation_code is not None and organisation_code not in organisations:
@@ -170,7 +170,7 @@ class _Importer:
             self.report.errors += [row for row in rows if isinstance(row, RowError)]
             return
         async with self._database.begin(organisation) as session:
-            source = await _load_source(session, organisation)
+            source = await load_source(session, organisation)
             inbox = BookingInbox(session, self._keyring, organisation, source, self._now)
             for row in rows:
                 outcome = await _apply_row(inbox, row)
@@ -211,7 +211,7 @@ async def _apply_row(inbox: BookingInbox, row: ParsedRow | RowError) -> Applied 
         return RowError(row.line, row.columns[error.field], error.reason, row.raw)
 
 
-async def _load_source(session: AsyncSession, organisation: OrganisationId) -> Source:
+async def load_source(session: AsyncSession, organisation: OrganisationId) -> Source:
     """The feed, locked: two imports of one organisation take turns."""
     statement = select(Source).where(Source.code == SOURCE_CODE).with_for_update()
     source = await session.scalar(statement)
