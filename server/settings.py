@@ -12,7 +12,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from server.errors import CommandFailed
 
@@ -98,6 +98,8 @@ def load_settings(data_dir: Path | None = None, **overrides: object) -> Settings
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
         raise CommandFailed(f"Setting {ENVIRONMENT_PREFIX}{name}: {first['msg']}") from error
+    except SettingsError as error:
+        raise CommandFailed(f"A setting must be a JSON list and is not: {error}") from error
 
 
 def _refuse_unknown_names() -> None:

@@ -1,4 +1,4 @@
-"""Keys stay in their organisation, sealed fields in their place, and the root key with its owner."""
+"""Keys stay in their organisation, sealed fields in their place, the root key with its owner."""
 
 from __future__ import annotations
 
