@@ -87,8 +87,7 @@ class LocalRoomLog:
     async def append(self, room_id: str, entry: Entry) -> None:
         log = self._logs[room_id]
         log.last_seq += 1
-        event = msgspec.structs.replace(entry.event, seq=log.last_seq)
-        entry = msgspec.structs.replace(entry, event=event)
+        entry.event = msgspec.structs.replace(entry.event, seq=log.last_seq)
         log.entries.append(entry)
         log.payload_bytes += _payload_bytes(entry)
         log.drop_oldest()

@@ -7,8 +7,11 @@ import msgspec
 from signaling.messages import RoomEvent
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the room log; only its ``event`` is ever sent to a client."""
+class Entry(msgspec.Struct, kw_only=True):
+    """One entry of the room log; only its ``event`` is ever sent to a client.
+
+    The log puts the numbered event into the entry it is given; nobody changes it later.
+    """
 
     event: RoomEvent
     node: str

@@ -77,6 +77,7 @@ class Hub:
             return web.Response(status=503, text="Restarting.\n")
         response: web.WebSocketResponse[bool] = web.WebSocketResponse(
             timeout=CLOSE_DEADLINE_SECONDS,
+            autoclose=False,
             autoping=False,
             compress=False,
             max_msg_size=MAX_FRAME_BYTES + 1,  # aiohttp refuses from this size on

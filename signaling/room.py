@@ -41,6 +41,8 @@ from signaling.reasons import ByeReason
 RESUME_WINDOW: Final = timedelta(minutes=2)
 
 SignalEvent = CandidatesEvent | OfferEvent | AnswerEvent
+_ARRIVALS: Final = (Joined, Returned)
+_KEPT_ACTS: Final = (Admitted, TurnedAway)
 PassageEvent = Away | Gone | Admitted | TurnedAway
 
 
@@ -150,12 +152,12 @@ class Room:
 
     def _is_heard(self, entry: Entry) -> bool:
         """Drops frames of replaced sockets and frames seen before; counts the others."""
-        if not entry.socket or isinstance(entry.event, Joined | Returned):
+        if not entry.socket or isinstance(entry.event, _ARRIVALS):
             return True
         author = self.members.get(entry.by)
         if author is None or author.socket != entry.socket:
             # An admission is kept outside the room before it comes here, so it stays true.
-            return isinstance(entry.event, Admitted | TurnedAway)
+            return isinstance(entry.event, _KEPT_ACTS)
         if entry.cseq:
             if entry.cseq <= author.cseq:
                 return False

@@ -36,9 +36,11 @@ ACK_DELAY_SECONDS: Final = 0.2
 _RECEIVED: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
 _PING_FRAME: Final = b"\x89\x00"
 _TEXT: Final = 0x81
+_CLOSE: Final = 0x88
 _SHORT: Final = struct.Struct("!BB").pack
 _MEDIUM: Final = struct.Struct("!BBH").pack
 _LONG: Final = struct.Struct("!BBQ").pack
+_CLOSE_FRAME: Final = struct.Struct("!BBH").pack
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -50,11 +52,10 @@ class Socket:
         "_ack_handle",
         "_acked",
         "_bucket",
-        "_close_code",
-        "_closing",
+        "_close_handle",
         "_draining",
         "_is_flush_due",
-        "_is_reading",
+        "_is_shut",
         "_loop",
         "_queue",
         "_queued_bytes",
@@ -88,27 +89,26 @@ class Socket:
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._is_flush_due = False
-        self._is_reading = False
+        self._is_shut = False
+        """The client's side is closed: nothing more comes."""
         self._taken = self._acked = 0
         self._ack_handle: asyncio.TimerHandle | None = None
         self._draining: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[bool] | None = None
-        self._close_code: int = WSCloseCode.OK
+        self._close_handle: asyncio.TimerHandle | None = None
 
     # ---- in --------------------------------------------------------------------------------
 
     async def receive(self) -> bytes | None:
         """The next text frame, or None when the socket is over. Pings are answered here."""
         while not self.is_over:
-            self._is_reading = True
-            try:
-                message = await self._response.receive()
-            finally:
-                self._is_reading = False
+            message = await self._response.receive()
             kind = message.type
             if kind not in _RECEIVED:
+                self._is_shut = True
                 return None
             self.heard_at = now = self._loop.time()
+            if self.is_over:
+                return None
             if not self._bucket.take(now):
                 self.end(ByeReason.TOO_MANY_MESSAGES, code=WSCloseCode.POLICY_VIOLATION)
             elif kind is WSMsgType.TEXT:
@@ -161,19 +161,10 @@ class Socket:
     def end(
         self, reason: str, action: ByeAction = ByeAction.STOP, *, code: int = WSCloseCode.OK
     ) -> None:
-        """Says ``bye`` and closes; what was queued goes out before."""
+        """Says ``bye`` and closes, after what was queued and in the same write. The reader ends
+        when the client has closed, too, or has not done so in time."""
         self.send(Bye(reason=reason, action=action))
-        self.close(code)
-
-    def close(self, code: int = WSCloseCode.OK) -> None:
-        """Closes after what was queued; the reader gets None and does the rest."""
-        if self.is_over:
-            return
-        self._write_queue()
-        self.is_over = True
-        self._close_code = code
-        if self._is_reading:
-            self._closing = asyncio.create_task(self._close())
+        self._close(code)
 
     def cut(self) -> None:
         """Ends the connection at once, without a word. The client may resume."""
@@ -181,20 +172,27 @@ class Socket:
         self._transport.abort()
 
     async def finish(self) -> None:
-        """Last call, by the reader: leaves no task and no timer behind."""
-        self.is_over = True
-        if self._ack_handle is not None:
-            self._ack_handle.cancel()
+        """Last call, by the reader: closes and leaves no task and no timer behind."""
+        self._close(WSCloseCode.OK)
+        if self._request.protocol.writing_paused:
+            self.cut()
         if self._draining is not None:
             self._draining.cancel()
             await asyncio.wait({self._draining})
-        if self._request.protocol.writing_paused:
-            self.cut()
-        await (self._closing or self._close())
+        while not self._is_shut:
+            self._is_shut = (await self._response.receive()).type not in _RECEIVED
+        for handle in (self._ack_handle, self._close_handle):
+            if handle is not None:
+                handle.cancel()
+        self._transport.close()
 
-    async def _close(self) -> bool:
-        # Without drain: a client that reads nothing must not hold the end back.
-        return await self._response.close(code=self._close_code, drain=False)
+    def _close(self, code: int) -> None:
+        if self.is_over:
+            return
+        self._queue.append(_CLOSE_FRAME(_CLOSE, 2, code))
+        self._write_queue()
+        self.is_over = True
+        self._close_handle = self._loop.call_later(CLOSE_DEADLINE_SECONDS, self._transport.abort)
 
     # ---- writing ---------------------------------------------------------------------------
 

@@ -111,7 +111,9 @@ class Page:
 
     def cut(self) -> None:
         """The line is gone, without goodbye."""
-        self.transport.abort()
+        connection = self.ws._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -136,10 +138,13 @@ class House:
     records: Records
     clock: Clock
     client: TestClient[Any, Any]
+    pages: list[Page] = field(default_factory=list)
 
     async def open(self, origin: str | None = ORIGIN, **more: Any) -> Page:
         headers = {"Origin": origin} if origin else {}
-        return Page(await self.client.ws_connect("/ws", headers=headers, **more))
+        page = Page(await self.client.ws_connect("/ws", headers=headers, **more))
+        self.pages.append(page)
+        return page
 
     async def join(self, room: str, who: str, role: Role = Role.PATIENT, **more: Any) -> Page:
         page = await self.open(**more)
@@ -201,6 +206,8 @@ async def build() -> AsyncIterator[Build]:
 
     yield build_house
     for house in houses:
+        for page in house.pages:
+            page.cut()
         await house.hub.close()
         await house.client.close()
 
@@ -498,8 +505,8 @@ async def test_a_restarted_server_asks_to_join_afresh_and_knows_who_was_admitted
     anna, bruno = await before.visit()
     await bruno.act("admit", participant="anna")
     await anna.wait("admitted")
-    await before.hub.close()
-    assert await anna.end() == ("restarting", "reconnect", 1001)
+    _, goodbye, _ = await asyncio.gather(before.hub.close(), anna.end(), bruno.end())
+    assert goodbye == ("restarting", "reconnect", 1001)
 
     after = await build()
     after.records.seeds["visit"] = RoomSeed(
@@ -689,10 +696,9 @@ async def test_an_empty_room_is_forgotten_after_a_while(house: House) -> None:
 async def test_a_closing_server_takes_nobody_in(house: House) -> None:
     anna, bruno = await house.visit()
 
-    await house.hub.close()
+    _, *goodbyes = await asyncio.gather(house.hub.close(), anna.end(), bruno.end())
 
-    for page in (anna, bruno):
-        assert await page.end() == ("restarting", "reconnect", 1001)
+    assert goodbyes == [("restarting", "reconnect", 1001)] * 2
     with pytest.raises(WSServerHandshakeError) as refused:
         await house.open()
     assert refused.value.status == 503
