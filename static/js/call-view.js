@@ -19,6 +19,8 @@ export class CallView {
   #remote = byTestId("remote-video", HTMLVideoElement);
   #frame = findHook("remote", HTMLElement);
   #quality = new Quality();
+  /** @type {MediaStream | null} */
+  #stream = null;
   #isNoting = false;
   #lostAt = 0;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -47,14 +49,22 @@ export class CallView {
     this.#setLost(false);
   }
 
-  /** @param {MediaStream | null} stream */
+  /**
+   * A stream without a picture yet would keep the page loading: it waits for the page.
+   * @param {MediaStream | null} stream
+   */
   #play(stream) {
+    this.#stream = stream;
     if (!stream || !this.#session.peer) {
       this.#quality.stop();
       this.#remote.srcObject = null;
       return;
     }
     this.#quality.watch(this.#session.peer);
+    if (document.readyState !== "complete") {
+      addEventListener("load", () => this.#play(this.#stream), { once: true });
+      return;
+    }
     if (this.#remote.srcObject === stream) return;
     this.#remote.srcObject = stream;
     this.#resume();

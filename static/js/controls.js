@@ -37,7 +37,6 @@ export class Controls {
   constructor(devices) {
     this.#devices = devices;
     this.#preview.muted = true;
-    this.#preview.srcObject = devices.preview;
     this.#microphone.addEventListener("click", () => {
       devices.switch("audio", !devices.flags.microphone);
     });
@@ -59,19 +58,30 @@ export class Controls {
     press(this.#microphone, microphone, microphone ? _("Microphone on") : _("Microphone off"));
     press(this.#camera, camera, camera ? _("Camera on") : _("Camera off"));
     if (this.#screen) press(this.#screen, screen, screen ? _("Stop sharing") : _("Share screen"));
-    this.#preview.play().catch(() => undefined);
+    this.#drawPreview();
     this.#sayProblem();
     this.#followLevel();
     this.#offerChoices();
   }
 
+  /** An empty stream would keep the page loading for ever. */
+  #drawPreview() {
+    const { preview } = this.#devices;
+    const shown = preview.getTracks().length > 0 ? preview : null;
+    if (this.#preview.srcObject !== shown) this.#preview.srcObject = shown;
+    if (shown) this.#preview.play().catch(() => undefined);
+  }
+
   #sayProblem() {
     const { audio, video } = this.#devices.problems;
+    const isAlone = audio === null && video !== null;
     const words = [
       audio === "denied" && _("The browser does not let us use the microphone."),
       audio && audio !== "denied" && _("We do not find the microphone."),
       video === "denied" && _("The browser does not let us use the camera."),
-      video && video !== "denied" && _("We do not find the camera. You can go on with the voice."),
+      video && video !== "denied" && _("We do not find the camera."),
+      isAlone && _("You can go on with the voice."),
+      audio && _("You can go on: you see, hear and can write messages."),
     ];
     const text = words.filter(Boolean).join(" ");
     say("device-problem", text);
