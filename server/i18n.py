@@ -20,6 +20,7 @@ LANGUAGES: Final = ("it", "en")
 DEFAULT_LANGUAGE: Final = "it"
 _LOCALES: Final = Path(__file__).parent / "locales"
 _SCRIPT_CATALOGUE: Final = "js.po"
+_ARTICLES: Final = {"dott.": "il", "prof.": "il", "dott.ssa": "la", "prof.ssa": "la"}
 
 
 class Translator:
@@ -43,6 +44,12 @@ class Translator:
         found = self._messages.get(one, (one, many))
         forms = (found, found) if isinstance(found, str) else found
         return forms[0 if count == 1 else -1].format(count=count, **values)
+
+    def with_article(self, doctor: str) -> str:
+        """``la dott.ssa Anna Bianchi``: Italian puts an article before a title in a sentence."""
+        title = doctor.split(" ", 1)[0].lower()
+        article = _ARTICLES.get(title) if self.language == "it" else None
+        return f"{article} {doctor}" if article else doctor
 
     def day(self, moment: datetime | date) -> str:
         """``giovedì 26 novembre``, in Europe/Rome."""

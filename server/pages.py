@@ -22,7 +22,7 @@ class Pages:
     """Renders templates for requests.
 
     Every template has ``_``, ``ngettext``, ``asset``, ``lang``, ``day``, ``time``,
-    ``day_and_time``, ``birth_date`` and ``script_messages``.
+    ``day_and_time``, ``birth_date``, ``with_article`` and ``script_messages``.
     """
 
     def __init__(self, assets: Assets) -> None:
@@ -55,6 +55,7 @@ class Pages:
             time=words.time,
             day_and_time=words.day_and_time,
             birth_date=words.birth_date,
+            with_article=words.with_article,
             script_messages=words.script_messages,
             path=request.path,
             **context,

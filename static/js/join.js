@@ -70,6 +70,9 @@ class JoinPage {
     if (!secret) return;
     this.#secret = secret;
     say("claim-words", "");
+    show("code-field", false);
+    show("have-code", true);
+    show("copy-link", true);
   }
 
   /** @param {SubmitEvent} event */
