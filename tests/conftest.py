@@ -18,6 +18,7 @@ from pathlib import Path
 
 import argon2
 import asyncpg
+import hypothesis
 import pytest
 from sqlalchemy.orm import joinedload
 
@@ -39,6 +40,9 @@ from server.models import (
     VisitState,
 )
 from server.sealed import Details, Identity
+
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 PASSWORD = "gelsomino-ventaglio-44"
 """Of every user of the cast; hashed once with the cheapest parameters."""

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from server.cup.booking import Field, FieldError, FileRejected, ParsedRow, Reason, RowError
 from server.cup.values import CELL_CHARACTERS, parse_booking
@@ -58,8 +58,7 @@ _FIELDS: Final = {name: field for field, names in _NAMES.items() for name in nam
 _NEEDED: Final = ((Field.BOOKING_CODE,), (Field.FAMILY_NAME,), (Field.START, Field.DATE))
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """A physical line. ``content`` stops at :data:`RECORD_BYTES`, ``quotes`` counts them all."""
 
     content: bytes
@@ -82,6 +81,21 @@ class _Reader:
         while not last.endswith(b"\n") and (last := self._file.readline(_CHUNK_BYTES)):
             quotes += last.count(b'"')
         return _Line(content, quotes)
+
+    def read_unquoted(self) -> bytes:
+        """What comes before the next line with a quote, cut to :data:`RECORD_BYTES`."""
+        parts, size = [], 0
+        while chunk := self._file.read(_CHUNK_BYTES):
+            quote = chunk.find(b'"')
+            end = len(chunk) if quote < 0 else chunk.rfind(b"\n", 0, quote) + 1
+            self.number += chunk.count(b"\n", 0, end)
+            if size < RECORD_BYTES:
+                parts.append(chunk[:end])
+                size += end
+            if quote >= 0:
+                self._file.seek(end - len(chunk), 1)
+                break
+        return b"".join(parts)
 
     def place(self) -> tuple[int, int]:
         return self._file.tell(), self.number
@@ -172,13 +186,15 @@ def _split_records(
 def _read_rest(reader: _Reader, record: bytes) -> bytes | None:
     """The record from its first line to the line that closes its quotes; none at the end."""
     parts, size = [record], len(record)
-    while (line := reader.read_line()) is not None:
+    while True:
+        unquoted, line = reader.read_unquoted(), reader.read_line()
+        if line is None:
+            return None
         if size < RECORD_BYTES:
-            parts.append(line.content[: RECORD_BYTES - size])
-            size += len(parts[-1])
+            parts += unquoted, line.content
+            size += len(unquoted) + len(line.content)
         if line.quotes % 2:
-            return b"".join(parts)
-    return None
+            return b"".join(parts)[:RECORD_BYTES]
 
 
 def _split_cells(record: bytes, header: _Header) -> list[bytes] | None:

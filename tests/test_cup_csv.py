@@ -1,0 +1,203 @@
+"""The CSV connector: Italian exports become bookings, wrong rows are named by line and column."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.cup import csvfile
+from server.cup.booking import Booking, Field, FieldError, FileRejected, ParsedRow, Reason, RowError
+from server.cup.csvfile import parse_csv
+from server.cup.values import birth_date_of, parse_day, parse_instant
+from server.models import AppointmentStatus
+
+VECTORS = Path(__file__).parent / "vectors" / "cup"
+HEADER = b"codice_prenotazione;inizio;cognome;data_nascita;indirizzo\r\n"
+
+
+def parse(content: bytes) -> tuple[list[Booking], list[tuple[int, str, str]]]:
+    """The bookings of a file, and line, column and reason of its wrong rows."""
+    rows = list(parse_csv(io.BytesIO(content)))
+    bookings = [row.booking for row in rows if isinstance(row, ParsedRow)]
+    errors = [(row.line, row.field, row.reason.value) for row in rows if isinstance(row, RowError)]
+    return bookings, errors
+
+
+def good_row(code: str, address: bytes = b"Via Roma 1") -> bytes:
+    return code.encode() + b";01/12/2026 09:30;Rossi;02/01/1950;" + address + b"\r\n"
+
+
+def test_italian_export_becomes_bookings() -> None:
+    bookings, errors = parse((VECTORS / "giornata.csv").read_bytes())
+
+    assert errors == []
+    rosa, arben, fatima, dino, loredana = bookings
+    assert rosa.start == datetime(2026, 12, 1, 8, 30, tzinfo=UTC)
+    assert rosa.end == datetime(2026, 12, 1, 8, 50, tzinfo=UTC)
+    assert rosa.identity.codice_fiscale == "BRTRSO44E57D612M"
+    assert rosa.identity.address == "Via dei Serragli 112; Firenze"
+    assert (rosa.priority, rosa.details.exemption) == ("B", "048")
+    assert rosa.organisation_codes == ("ausl-toscana",)
+    assert arben.identity.birth_date == date(1971, 3, 30)
+    assert arben.details.question == 'Rivalutazione, "urgente"'
+    assert arben.priority == "B"
+    assert fatima.is_first_visit
+    assert fatima.identity.codice_fiscale == "STP0900010000123"
+    assert dino.status is AppointmentStatus.CANCELLED
+    assert dino.identity.birth_date == date(1950, 6, 3)
+    assert loredana.is_first_visit
+
+
+def test_wrong_rows_are_named_and_good_rows_are_in() -> None:
+    bookings, errors = parse((VECTORS / "righe-sbagliate.csv").read_bytes())
+
+    assert [booking.booking_code for booking in bookings] == ["TC-1", "TC-8"]
+    assert errors == [
+        (3, "booking_code", "missing"),
+        (4, "start", "not_a_date"),
+        (5, "family_name", "not_utf_8"),
+        (6, "end", "ends_before_start"),
+        (7, "", "broken_quotes"),
+        (8, "", "too_many_cells"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quote", "filling"), [(b"", b"x"), (b'"', b"x"), (b'"', b"x\n"), (b'"', b'x""')]
+)
+def test_cell_of_ten_megabytes_costs_its_own_row_only(quote: bytes, filling: bytes) -> None:
+    cell = quote + filling * (10_000_000 // len(filling)) + quote
+    content = HEADER + good_row("A") + good_row("B", cell) + good_row("C")
+
+    started = time.perf_counter()
+    bookings, errors = parse(content)
+
+    assert [booking.booking_code for booking in bookings] == ["A", "C"]
+    assert errors == [(3, "indirizzo", "too_long")]
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_delimiter_and_byte_order_mark_are_recognised(delimiter: str, mark: bytes) -> None:
+    text = (HEADER + good_row("A")).decode().replace(";", delimiter)
+
+    bookings, errors = parse(mark + text.encode())
+
+    assert ([booking.booking_code for booking in bookings], errors) == (["A"], [])
+
+
+def test_quoted_cell_may_span_lines_and_later_lines_keep_their_number() -> None:
+    content = HEADER + good_row("A", b'"Via Roma 1\nscala B\n"') + b"B;domani;Rossi;;\n"
+
+    bookings, errors = parse(content)
+
+    assert bookings[0].identity.address == "Via Roma 1 scala B"
+    assert errors == [(5, "inizio", "not_a_date")]
+
+
+def test_quote_that_never_closes_costs_its_own_row_only() -> None:
+    content = HEADER + good_row("A", b'"aperta') + b"".join(good_row(f"B{n}") for n in range(50))
+
+    bookings, errors = parse(content)
+
+    assert len(bookings) == 50
+    assert errors == [(2, "", "broken_quotes")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"nome;cognome\r\nRosa;Rossi\r\n", "codice_prenotazione"),
+        (HEADER.decode().encode("utf-16"), "UTF-8"),
+        (b"codice_prenotazione;cognome\r\n", "inizio"),
+    ],
+)
+def test_file_without_a_usable_header_is_rejected(content: bytes, words: str) -> None:
+    with pytest.raises(FileRejected, match=words):
+        parse(content)
+
+
+def test_caps_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csvfile, "FILE_ROWS", 3)
+    _, errors = parse(HEADER + b"".join(good_row(str(number)) for number in range(5)))
+    assert errors == [(5, "", "too_many_rows")]
+
+    with tempfile.TemporaryFile() as file:
+        file.truncate(csvfile.FILE_BYTES + 1)
+        with pytest.raises(FileRejected, match="50 MiB"):
+            next(parse_csv(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-07-01T09:00:00+02:00", datetime(2026, 7, 1, 7, tzinfo=UTC)),
+        ("2026-07-01T07:00:00Z", datetime(2026, 7, 1, 7, tzinfo=UTC)),
+        ("01/07/2026 09:00", datetime(2026, 7, 1, 7, tzinfo=UTC)),
+        ("1.12.2026 9.30", datetime(2026, 12, 1, 8, 30, tzinfo=UTC)),
+        ("25/10/2026 02:30", datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
+    ],
+)
+def test_times_are_of_rome_unless_they_say_otherwise(text: str, expected: datetime) -> None:
+    assert parse_instant(Field.START, text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["29/03/2026 02:30", "01/12/2026 24:00", "01/12/2026", "0001-01-01T00:00:00+14:00", "T"]
+)
+def test_times_that_do_not_exist_are_refused(text: str) -> None:
+    with pytest.raises(FieldError):
+        parse_instant(Field.START, text)
+
+
+def test_omocodes_of_one_person_have_one_birth_date() -> None:
+    assert birth_date_of("RSSMRA80A01H501U") == date(1980, 1, 1)
+    assert birth_date_of("RSSMRAULALMHRLMD") == date(1980, 1, 1)
+    assert birth_date_of("ENI0900010000123") is None
+
+
+@pytest.mark.parametrize("text", ["1/2/2026", "01022026", "2026-02-01"])
+def test_days_are_read_in_three_forms(text: str) -> None:
+    assert parse_day(Field.DATE, text) == date(2026, 2, 1)
+
+
+def rows_between(junk: bytes) -> Iterator[bytes]:
+    yield HEADER
+    yield good_row("PRIMA")
+    yield junk.replace(b'"', b"'") + b"\n"
+    yield good_row("DOPO")
+
+
+@given(st.binary(max_size=2000))
+def test_no_bytes_crash_the_reader(content: bytes) -> None:
+    try:
+        rows = list(parse_csv(io.BytesIO(content)))
+    except FileRejected:
+        return
+    assert all(isinstance(row, ParsedRow | RowError) for row in rows)
+
+
+@given(st.binary(max_size=500))
+@settings(max_examples=300)
+def test_good_rows_around_any_bytes_are_in(junk: bytes) -> None:
+    bookings, _ = parse(b"".join(rows_between(junk)))
+
+    codes = [booking.booking_code for booking in bookings]
+    assert (codes[0], codes[-1]) == ("PRIMA", "DOPO")
+
+
+@given(st.text(alphabet=';"\r\na ', max_size=200))
+def test_any_quotes_and_delimiters_end(text: str) -> None:
+    rows = list(parse_csv(io.BytesIO(HEADER + text.encode() + b"\r\n" + good_row("DOPO"))))
+
+    assert all(row.reason in Reason for row in rows if isinstance(row, RowError))

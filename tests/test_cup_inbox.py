@@ -1,0 +1,350 @@
+"""The inbox: each booking has one effect however often and in whatever order it comes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Cast
+from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
+
+from server.cup.booking import FileRejected
+from server.cup.inbox import ChangeKind, ImportReport, import_file
+from server.db import EVERY_ORGANISATION, Base, Database
+from server.keyring import Keyring, Place
+from server.models import (
+    Appointment,
+    AppointmentStatus,
+    DataKey,
+    ImportIssue,
+    LogEntry,
+    Patient,
+    User,
+    UserRole,
+    Visit,
+    VisitState,
+)
+from server.sealed import Identity, open_details, open_identity, seal_identity
+
+VECTORS = Path(__file__).parent / "vectors" / "cup"
+NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+DAY = VECTORS / "giornata.csv"
+
+
+class Inbox:
+    """Imports files and looks at what they left."""
+
+    def __init__(self, database: Database, keyring: Keyring, folder: Path) -> None:
+        self.database = database
+        self.keyring = keyring
+        self.path = folder / "file"
+
+    async def load(self, content: bytes | Path, organisation: str | None = None) -> ImportReport:
+        path = content if isinstance(content, Path) else self.path
+        if isinstance(content, bytes):
+            self.path.write_bytes(content)
+        return await import_file(
+            self.database, self.keyring, path, organisation_code=organisation, now=NOW
+        )
+
+    async def visit(self, booking_code: str) -> Visit:
+        async with self.database.read(EVERY_ORGANISATION) as session:
+            visits = await session.scalars(
+                select(Visit)
+                .join(Visit.appointment)
+                .where(Appointment.booking_code == booking_code)
+                .options(
+                    joinedload(Visit.appointment).joinedload(Appointment.patient),
+                    joinedload(Visit.appointment).joinedload(Appointment.clinic),
+                )
+            )
+            return visits.one()
+
+    async def identity(self, booking_code: str) -> Identity:
+        patient = (await self.visit(booking_code)).appointment.patient
+        async with self.database.read(EVERY_ORGANISATION) as session:
+            return await open_identity(self.keyring, session, patient)
+
+    async def acts(self, visit_id: str) -> list[str]:
+        async with self.database.read(EVERY_ORGANISATION) as session:
+            statement = select(LogEntry.entry).where(LogEntry.visit_id == visit_id)
+            entries = await session.scalars(statement.order_by(LogEntry.seq))
+            return [json.loads(entry)["act"] for entry in entries]
+
+    async def everything(self) -> dict[str, list[tuple[object, ...]]]:
+        """Every row of every table that an import could touch."""
+        async with self.database.engine.connect() as connection:
+            return {
+                table.name: sorted(map(tuple, await connection.execute(table.select())), key=repr)
+                for table in Base.metadata.sorted_tables
+            }
+
+
+@pytest.fixture
+def inbox(database: Database, keyring: Keyring, cast: Cast, tmp_path: Path) -> Inbox:
+    return Inbox(database, keyring, tmp_path)
+
+
+def edited(**changes: str) -> bytes:
+    """The first row of the day with other cells."""
+    rows = list(csv.DictReader(DAY.read_text().splitlines(), delimiter=";"))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), delimiter=";")
+    writer.writeheader()
+    writer.writerow(rows[0] | changes)
+    return text.getvalue().encode()
+
+
+async def test_day_becomes_patients_appointments_and_visits(inbox: Inbox, cast: Cast) -> None:
+    report = await inbox.load(DAY)
+
+    assert (report.imported, report.errors) == (5, [])
+    assert report.to_assign == ["TC-0003"]
+    rosa = await inbox.visit("TC-0001")
+    assert rosa.organisation_id == cast.toscana.organisation.id
+    assert rosa.appointment.clinician_id == cast.toscana.clinician.id
+    assert rosa.appointment.clinic_id == cast.toscana.clinic.id
+    assert rosa.state is VisitState.BOOKED
+    assert await inbox.acts(rosa.id) == ["booking.imported", "link.issued"]
+    fatima = await inbox.visit("TC-0003")
+    assert fatima.appointment.clinician_id is None
+    assert fatima.appointment.clinician_code == "sconosciuto-1"
+    dino = await inbox.visit("TC-0004")
+    assert dino.state is VisitState.CANCELLED
+    assert await inbox.acts(dino.id) == ["booking.imported", "booking.cancelled"]
+    loredana = await inbox.visit("EM-0001")
+    assert loredana.organisation_id == cast.emilia.organisation.id
+    assert loredana.appointment.clinic is not None
+    assert loredana.appointment.clinic.name == "Pneumologia"
+
+
+async def test_repeats_in_any_order_change_nothing(inbox: Inbox) -> None:
+    header, *rows = DAY.read_bytes().splitlines(keepends=True)
+    await inbox.load(DAY)
+    before = await inbox.everything()
+
+    for seed in range(3):
+        random.Random(seed).shuffle(rows)
+        report = await inbox.load(header + b"".join(rows))
+        assert (report.unchanged, report.errors, report.changes) == (5, [], [])
+
+    assert await inbox.everything() == before
+
+
+async def test_moved_booking_moves_and_keeps_its_link(inbox: Inbox) -> None:
+    await inbox.load(DAY)
+    before = await inbox.visit("TC-0001")
+
+    report = await inbox.load(edited(ora="15:00"))
+
+    after = await inbox.visit("TC-0001")
+    assert report.moved == 1
+    assert [(change.kind, change.visit_id) for change in report.changes] == [
+        (ChangeKind.MOVED, before.id)
+    ]
+    assert after.appointment.start == before.appointment.start + timedelta(hours=5, minutes=30)
+    assert (after.locator, after.link_version) == (before.locator, before.link_version)
+    assert (await inbox.acts(after.id))[-1] == "booking.moved"
+
+
+async def test_cancelled_booking_kills_the_link_and_is_final(inbox: Inbox) -> None:
+    await inbox.load(DAY)
+
+    report = await inbox.load(edited(stato="annullata"))
+    again = await inbox.load(edited(stato="annullata"))
+    revived = await inbox.load(DAY)
+
+    visit = await inbox.visit("TC-0001")
+    assert (report.cancelled, again.unchanged) == (1, 1)
+    assert visit.state is VisitState.CANCELLED
+    assert visit.appointment.status is AppointmentStatus.CANCELLED
+    assert visit.link_version == 2
+    assert (await inbox.acts(visit.id))[-1] == "booking.cancelled"
+    assert [(error.line, error.field, error.reason) for error in revived.errors] == [
+        (2, "stato", "already_cancelled")
+    ]
+
+
+@pytest.mark.parametrize("state", [VisitState.IN_VISIT, VisitState.ENDED])
+async def test_visit_that_has_begun_is_neither_moved_nor_cancelled(
+    inbox: Inbox, state: VisitState
+) -> None:
+    await inbox.load(DAY)
+    async with inbox.database.begin(EVERY_ORGANISATION) as session:
+        visit = await session.get_one(Visit, (await inbox.visit("TC-0001")).id)
+        visit.state = state
+
+    moved = await inbox.load(edited(ora="15:00"))
+    cancelled = await inbox.load(edited(stato="disdetta"))
+
+    assert [error.field for error in moved.errors + cancelled.errors] == ["data", "stato"]
+    assert (await inbox.visit("TC-0001")).state is state
+
+
+async def test_clinician_added_later_gets_the_booking_at_the_next_import(
+    inbox: Inbox, cast: Cast
+) -> None:
+    await inbox.load(DAY)
+    async with inbox.database.begin(EVERY_ORGANISATION) as session:
+        user = User(
+            organisation_id=cast.toscana.organisation.id,
+            username="nuova",
+            password_hash="",
+            role=UserRole.CLINICIAN,
+            code="sconosciuto-1",
+        )
+        session.add(user)
+
+    report = await inbox.load(DAY)
+
+    visit = await inbox.visit("TC-0003")
+    assert (report.updated, report.unchanged, report.to_assign) == (1, 4, [])
+    assert visit.appointment.clinician_id == user.id
+    assert (await inbox.acts(visit.id))[-1] == "booking.assigned"
+
+
+async def test_clinician_of_another_organisation_is_unknown_here(inbox: Inbox, cast: Cast) -> None:
+    report = await inbox.load(edited(codice_medico=cast.emilia.clinician.code or ""))
+
+    assert report.to_assign == ["TC-0001"]
+
+
+async def test_one_person_is_one_patient_and_a_repeat_keeps_the_desks_correction(
+    inbox: Inbox,
+) -> None:
+    await inbox.load(DAY)
+    await inbox.load(edited(codice_prenotazione="TC-0099", telefono="", indirizzo=""))
+    first, second = await inbox.visit("TC-0001"), await inbox.visit("TC-0099")
+    assert first.appointment.patient_id == second.appointment.patient_id
+    assert (await inbox.identity("TC-0001")).phone == "055 000 1111"
+
+    async with inbox.database.begin(EVERY_ORGANISATION) as session:
+        patient = await session.get_one(Patient, first.appointment.patient_id)
+        identity = await open_identity(inbox.keyring, session, patient)
+        patient.identity_version += 1
+        corrected = Identity(
+            family_name=identity.family_name, birth_date=identity.birth_date, phone="055 999"
+        )
+        await seal_identity(inbox.keyring, session, patient, corrected)
+    await inbox.load(DAY)
+
+    assert (await inbox.identity("TC-0001")).phone == "055 999"
+
+
+async def test_another_persons_code_is_another_patient_and_another_link(inbox: Inbox) -> None:
+    await inbox.load(DAY)
+    before = await inbox.visit("TC-0001")
+
+    await inbox.load(edited(codice_fiscale="NNCRNZ39A28G999N", nome="Renzo", cognome="Innocenti"))
+
+    after = await inbox.visit("TC-0001")
+    assert after.appointment.patient_id != before.appointment.patient_id
+    assert after.link_version == before.link_version + 1
+    assert (await inbox.identity("TC-0001")).full_name == "Renzo Innocenti"
+
+
+async def test_person_without_a_code_gets_one_later_and_stays_the_same_patient(
+    inbox: Inbox,
+) -> None:
+    await inbox.load(edited(codice_fiscale=""))
+    before = await inbox.visit("TC-0001")
+
+    await inbox.load(DAY)
+
+    after = await inbox.visit("TC-0001")
+    assert after.appointment.patient_id == before.appointment.patient_id
+    assert after.appointment.patient.codice_fiscale_index is not None
+    assert after.link_version == before.link_version
+
+
+async def test_changed_question_is_an_update(inbox: Inbox) -> None:
+    await inbox.load(DAY)
+
+    report = await inbox.load(edited(quesito="Altro quesito"))
+
+    visit = await inbox.visit("TC-0001")
+    assert report.updated == 1
+    async with inbox.database.read(EVERY_ORGANISATION) as session:
+        details = await open_details(inbox.keyring, session, visit.appointment)
+    assert details.question == "Altro quesito"
+
+
+async def test_wrong_rows_are_kept_sealed_once(inbox: Inbox, cast: Cast) -> None:
+    wrong = (VECTORS / "righe-sbagliate.csv").read_bytes()
+
+    for _ in range(2):
+        report = await inbox.load(wrong, "ausl-toscana")
+        assert len(report.errors) == 6
+
+    async with inbox.database.read(cast.toscana.organisation.id) as session:
+        issues = list(await session.scalars(select(ImportIssue).order_by(ImportIssue.line)))
+        assert [issue.line for issue in issues] == [3, 4, 5, 6, 7, 8]
+        assert issues[0].reason == "missing"
+        assert all(b"Latin" not in issue.sealed_raw for issue in issues)
+        place = Place(issues[2].organisation_id, "import_issue", issues[2].id, "raw", 1)
+        raw = await inbox.keyring.unseal(session, place, issues[2].sealed_raw)
+    assert b"Latin" in raw
+    async with inbox.database.read(cast.emilia.organisation.id) as session:
+        assert await session.scalar(select(func.count()).select_from(ImportIssue)) == 0
+
+
+async def test_wrong_row_of_an_organisation_is_kept_under_its_keys(
+    inbox: Inbox, cast: Cast
+) -> None:
+    await inbox.load(edited(ente="ausl-emilia", data="31/02/2026"), "ausl-toscana")
+
+    async with inbox.database.read(cast.emilia.organisation.id) as session:
+        (issue,) = await session.scalars(select(ImportIssue))
+    assert (issue.line, issue.field, issue.reason) == (2, "data", "not_a_date")
+
+
+async def test_row_needs_an_organisation_and_a_known_one(inbox: Inbox) -> None:
+    unknown = await inbox.load(edited(ente="ausl-lazio"))
+    unsaid = await inbox.load(edited(ente=""))
+    chosen = await inbox.load(edited(ente=""), "ausl-emilia")
+
+    assert [(error.field, error.reason) for error in unknown.errors + unsaid.errors] == [
+        ("ente", "not_known"),
+        ("ente", "organisation_needed"),
+    ]
+    assert chosen.imported == 1
+
+
+async def test_file_or_organisation_that_is_not_there_is_rejected(inbox: Inbox) -> None:
+    with pytest.raises(FileRejected, match="No such file"):
+        await inbox.load(VECTORS / "niente.csv")
+    with pytest.raises(FileRejected, match="ausl-emilia, ausl-toscana"):
+        await inbox.load(DAY, "ausl-lazio")
+
+
+async def test_fhir_and_csv_of_one_booking_are_one_visit(inbox: Inbox) -> None:
+    await inbox.load(VECTORS / "appointment-contained.json")
+
+    report = await inbox.load(edited(codice_prenotazione="TC-9001"))
+
+    assert (report.imported, report.updated) == (0, 1)
+
+
+async def test_every_sealed_field_has_a_key_that_is_stored(inbox: Inbox) -> None:
+    await inbox.load(DAY)
+    await inbox.load((VECTORS / "righe-sbagliate.csv").read_bytes(), "ausl-toscana")
+
+    everything = await inbox.everything()
+
+    keys = {row[0] for row in everything[DataKey.__tablename__]}
+    sealed = [
+        bytes(cell)
+        for name, rows in everything.items()
+        if name not in {"data_key", "organisation_key"}
+        for row in rows
+        for cell in row
+        if isinstance(cell, bytes)
+    ]
+    assert len(sealed) > 10
+    assert {field[4:20].decode() for field in sealed} <= keys
