@@ -1,7 +1,8 @@
 // The doctor's checks at the top of the visit page, and who else waits meanwhile.
 //
 // `#page-data`: identityUrl, eligibilityUrl, statesUrl, visitId, isFirstVisit, alertIcon. Hooks:
-// identity (button with `[data-label]`), eligibility-reason (input), card-status, others-waiting;
+// identity (button with `[data-label]`), card-more
+// (details, closed on a phone), eligibility-reason (input), card-status, others-waiting;
 // buttons with `data-ground`.
 
 import { _ } from "./i18n.js";
@@ -23,6 +24,8 @@ class VisitCard {
   constructor() {
     const icon = document.querySelector('link[rel~="icon"]');
     if (icon instanceof HTMLLinkElement) icon.dataset.alertHref = this.#data.alertIcon;
+    const more = findHook("card-more", HTMLDetailsElement);
+    if (more && matchMedia("(width < 62rem)").matches) more.open = false;
     onClick("identity", () => this.#toggleIdentity());
     for (const button of this.#grounds) {
       button.addEventListener("click", () => this.#choose(isPressed(button) ? null : button));
