@@ -36,7 +36,7 @@ from signaling.messages import (
     Welcome,
 )
 from signaling.reasons import ByeReason, RefusalCode, Refused
-from signaling.room import is_seen_by
+from signaling.room import KEPT_ACTS, is_seen_by
 from signaling.rooms import OpenRoom, RoomHooks, Rooms
 from signaling.rules import NumberedFrame, decide, decide_join, decide_loss
 from signaling.sockets import Socket, encode
@@ -100,7 +100,7 @@ class Door:
             reason = ByeReason.RESUME_REFUSED if hello.resume else ByeReason.TICKET_REFUSED
             socket.end(reason, ByeAction.RECONNECT, code=WSCloseCode.POLICY_VIOLATION)
             return
-        opened = await self._rooms.open(claims.room)
+        opened = await self._rooms.enter(claims.room)
         seat = Seat(socket, opened, claims.participant, claims.role)
         try:
             if opened.room.outcome is not None:
@@ -218,7 +218,13 @@ class Door:
                 bad_messages += 1
                 self._reproach(seat, error, is_last=bad_messages > MAX_BAD_MESSAGES)
             else:
-                await self._take(seat, frame)
+                match frame:
+                    case Ping():
+                        seat.socket.send_bytes(_PONG)
+                    case Hello():
+                        seat.socket.send(Error(code=RefusalCode.ALREADY_HERE))
+                    case _:
+                        await self._take(seat, frame)
 
     def _reproach(self, seat: Seat, error: Exception, *, is_last: bool) -> None:
         if is_last:
@@ -228,47 +234,40 @@ class Door:
         code = RefusalCode.UNKNOWN_TYPE if is_type_unknown else RefusalCode.BAD_MESSAGE
         seat.socket.send(Error(code=code))
 
-    async def _take(self, seat: Seat, frame: ClientFrame) -> None:
-        match frame:
-            case Ping():
-                seat.socket.send_bytes(_PONG)
-            case Hello():
-                seat.socket.send(Error(code=RefusalCode.ALREADY_HERE))
-            case _:
-                await self._take_numbered(seat, frame)
-
-    async def _take_numbered(self, seat: Seat, frame: NumberedFrame) -> None:
-        room, who = seat.opened.room, seat.participant
+    async def _take(self, seat: Seat, frame: NumberedFrame) -> None:
+        room, who, socket = seat.opened.room, seat.participant, seat.socket
         if frame.cseq > room.members[who].cseq:
             try:
                 event = decide(room, who, frame)
-                if event is not None:
+                if isinstance(event, KEPT_ACTS):
                     await self._keep(seat, event)
-                    await self._append(seat, event, frame.cseq)
             except Refused as refusal:
-                logger.info("refused %s of socket %s: %s", describe(frame), seat.socket.id, refusal)
-                seat.socket.send(Error(code=refusal.code, cseq=frame.cseq))
-            if room.is_current(who, seat.socket.id):
-                room.skip(who, frame.cseq)
-        seat.socket.take(frame.cseq)
+                logger.info("refused %s of socket %s: %s", describe(frame), socket.id, refusal)
+                socket.send(Error(code=refusal.code, cseq=frame.cseq))
+                event = None
+            if event is None:
+                room.skip(who, socket.id, frame.cseq)
+            else:
+                await self._rooms.append(
+                    seat.opened, event, by=who, socket=socket.id, cseq=frame.cseq
+                )
+        socket.take(frame.cseq)
 
-    async def _keep(self, seat: Seat, event: RoomEvent) -> None:
-        """What the records must hold is kept before the room hears of it."""
-        match event:
-            case Admitted(participant=participant):
-                await self._hooks.admit(seat.opened.room_id, seat.participant, participant)
-            case TurnedAway(participant=participant):
-                await self._hooks.turn_away(seat.opened.room_id, seat.participant, participant)
-            case _:
-                pass
+    async def _keep(self, seat: Seat, act: Admitted | TurnedAway) -> None:
+        """The records have the act before the room hears of it; raises ``Refused``."""
+        keep = self._hooks.admit if isinstance(act, Admitted) else self._hooks.turn_away
+        await keep(seat.opened.room_id, seat.participant, act.participant)
 
-    async def _append(self, seat: Seat, event: RoomEvent, cseq: int = 0) -> None:
-        await self._rooms.append(
-            seat.opened, event, by=seat.participant, socket=seat.socket.id, cseq=cseq
-        )
+    async def _append(self, seat: Seat, event: RoomEvent) -> None:
+        await self._rooms.append(seat.opened, event, by=seat.participant, socket=seat.socket.id)
 
     async def _part(self, seat: Seat) -> None:
-        self._rooms.leave(seat.opened, seat.participant, seat.socket)
-        event = decide_loss(seat.opened.room, seat.participant, seat.socket.id)
-        if event is not None:
-            await self._append(seat, event)
+        opened, who = seat.opened, seat.participant
+        if opened.sockets.get(who) is seat.socket:
+            del opened.sockets[who]
+        try:
+            event = decide_loss(opened.room, who, seat.socket.id)
+            if event is not None:
+                await self._append(seat, event)
+        finally:
+            await self._rooms.leave(opened)

@@ -7,9 +7,10 @@ to do. Every node that folds the same entries comes to the same room.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, assert_never
+
+import msgspec
 
 from signaling.entries import Entry
 from signaling.members import Member
@@ -42,20 +43,19 @@ RESUME_WINDOW: Final = timedelta(minutes=2)
 
 SignalEvent = CandidatesEvent | OfferEvent | AnswerEvent
 _ARRIVALS: Final = (Joined, Returned)
-_KEPT_ACTS: Final = (Admitted, TurnedAway)
+KEPT_ACTS: Final = (Admitted, TurnedAway)
+"""Admissions are kept in the records before they come to the log."""
 PassageEvent = Away | Gone | Admitted | TurnedAway
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True):
     """Send the event to these participants."""
 
     event: RoomEvent
     to: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Dismiss:
+class Dismiss(msgspec.Struct, frozen=True):
     """End the participant's socket unless it is ``keep``; without a ``bye`` just cut it."""
 
     participant: str
@@ -63,8 +63,7 @@ class Dismiss:
     bye: Bye | None
 
 
-@dataclass(frozen=True, slots=True)
-class Trim:
+class Trim(msgspec.Struct, frozen=True):
     """The log may forget the signals below ``before`` between these two (or all of one)."""
 
     one: str
@@ -100,6 +99,11 @@ class Room:
     def is_admitted(self, participant: str, role: Role) -> bool:
         return role is Role.CLINICIAN or participant in self._admitted
 
+    @property
+    def is_deserted(self) -> bool:
+        """True when nobody is here and nobody can resume."""
+        return all(member.is_out for member in self.members.values())
+
     def is_current(self, participant: str, socket: str) -> bool:
         """True while this socket is the participant's newest and it has not left."""
         member = self.members.get(participant)
@@ -114,11 +118,11 @@ class Room:
             return False
         return member.away_since is None or now - member.away_since <= RESUME_WINDOW
 
-    def skip(self, participant: str, cseq: int) -> None:
+    def skip(self, participant: str, socket: str, cseq: int) -> None:
         """Counts a client frame that changes nothing and so is not in the log. Only this node
         knows of it: another one would take it after a resume and again find nothing to do."""
         member = self.members.get(participant)
-        if member is not None and cseq > member.cseq:
+        if member is not None and member.socket == socket and cseq > member.cseq:
             member.cseq = cseq
 
     def apply(self, entry: Entry, now: datetime) -> list[Effect]:
@@ -157,7 +161,7 @@ class Room:
         author = self.members.get(entry.by)
         if author is None or author.socket != entry.socket:
             # An admission is kept outside the room before it comes here, so it stays true.
-            return isinstance(entry.event, _KEPT_ACTS)
+            return isinstance(entry.event, KEPT_ACTS)
         if entry.cseq:
             if entry.cseq <= author.cseq:
                 return False
@@ -206,16 +210,23 @@ class Room:
             return []
         match event:
             case Gone():
-                others = self._present()
-                bye = _stop(reason or ByeReason.LEFT)
-                return [Deliver(event, others), Dismiss(member.participant, "", bye)]
+                return self._see_off(event, self._present(), reason or ByeReason.LEFT)
             case TurnedAway():
-                bye = _stop(ByeReason.TURNED_AWAY)
-                return [Deliver(event, hearers), Dismiss(member.participant, "", bye)]
+                return self._see_off(event, hearers, ByeReason.TURNED_AWAY)
             case Away() | Admitted():
                 return [Deliver(event, self._present())]
             case _:
                 assert_never(event)
+
+    def _see_off(
+        self, event: Gone | TurnedAway, hearers: tuple[str, ...], reason: str
+    ) -> list[Effect]:
+        who = event.participant
+        return [
+            Deliver(event, hearers),
+            Dismiss(who, "", _stop(reason)),
+            Trim(who, None, event.seq),
+        ]
 
     def _apply_media(self, event: MediaChanged) -> None:
         member = self.members.get(event.participant)

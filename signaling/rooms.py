@@ -53,7 +53,7 @@ class RoomHooks(Protocol):
 class OpenRoom:
     """A room with what this node alone has of it: its sockets and the log's epoch."""
 
-    __slots__ = ("deliver", "empty_since", "epoch", "room", "room_id", "seed", "sockets")
+    __slots__ = ("deliver", "empty_since", "epoch", "guests", "room", "room_id", "seed", "sockets")
 
     def __init__(self, room_id: str, seed: RoomSeed, now: float) -> None:
         self.room_id = room_id
@@ -62,6 +62,8 @@ class OpenRoom:
         self.epoch = ""
         self.sockets: dict[str, Socket] = {}
         """By participant; a socket is here from its ``welcome`` on."""
+        self.guests = 0
+        """Sockets that hold this room, from before their ``welcome`` to after their end."""
         self.empty_since = now
         self.deliver: Callable[[Entry], None]
 
@@ -91,8 +93,9 @@ class Rooms:
             await asyncio.wait({opening})
         return self._open.get(room_id)
 
-    async def open(self, room_id: str) -> OpenRoom:
-        """The room, opened from the records when this node does not have it yet."""
+    async def enter(self, room_id: str) -> OpenRoom:
+        """The room, opened from the records when this node does not have it yet. Whoever enters
+        calls ``leave`` in the end."""
         opened = self._open.get(room_id)
         if opened is None:
             opening = self._opening.get(room_id)
@@ -100,7 +103,7 @@ class Rooms:
                 opening = asyncio.create_task(self._load(room_id))
                 self._opening[room_id] = opening
             opened = await asyncio.shield(opening)
-        opened.empty_since = asyncio.get_running_loop().time()
+        opened.guests += 1
         return opened
 
     async def _load(self, room_id: str) -> OpenRoom:
@@ -159,23 +162,27 @@ class Rooms:
                 payload = payload or encode(event)
                 socket.send_bytes(payload)
 
-    def leave(self, opened: OpenRoom, participant: str, socket: Socket) -> None:
-        """This socket is no longer the participant's one here."""
-        if opened.sockets.get(participant) is socket:
-            del opened.sockets[participant]
-        if not opened.sockets:
+    async def leave(self, opened: OpenRoom) -> None:
+        """One socket less. A room that everybody has left for good is forgotten at once."""
+        opened.guests -= 1
+        if not opened.guests:
             opened.empty_since = asyncio.get_running_loop().time()
+            if opened.room.is_deserted:
+                await self._drop(opened)
 
     async def drop_empty(self, now: float) -> None:
         """Forgets the rooms in which nobody of this node has been for a while."""
         for opened in list(self._open.values()):
-            if not opened.sockets and now - opened.empty_since >= EMPTY_ROOM_SECONDS:
-                del self._open[opened.room_id]
-                await self._log.close(opened.room_id, opened.deliver)
+            if not opened.guests and now - opened.empty_since >= EMPTY_ROOM_SECONDS:
+                await self._drop(opened)
 
     async def close(self) -> None:
         for opening in list(self._opening.values()):
             opening.cancel()
         for opened in list(self._open.values()):
-            del self._open[opened.room_id]
+            await self._drop(opened)
+
+    async def _drop(self, opened: OpenRoom) -> None:
+        if self._open.pop(opened.room_id, None) is opened:
             await self._log.close(opened.room_id, opened.deliver)
+            del opened.deliver  # it holds the room in turn

@@ -680,10 +680,22 @@ async def test_a_silent_socket_is_asked_and_then_cut(house: House) -> None:
     assert (await bruno.wait("away"))["participant"] == "anna"
 
 
-async def test_an_empty_room_is_forgotten_after_a_while(house: House) -> None:
+async def test_a_room_that_everybody_has_left_is_forgotten_at_once(house: House) -> None:
     anna = await house.join("visit", "anna")
     await anna.act("leave")
     await anna.end()
+
+    await house.join("visit", "anna")
+
+    assert house.records.loads == 2
+
+
+async def test_a_room_where_everybody_was_lost_is_forgotten_after_a_while(house: House) -> None:
+    anna, bruno = await house.visit()
+    await bruno.act("leave")
+    await bruno.end()
+    anna.cut()
+    await house.join("other", "carla")
     now = asyncio.get_running_loop().time()
 
     await house.hub.beat(now + 60)
