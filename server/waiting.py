@@ -92,14 +92,13 @@ async def show_room(request: web.Request) -> web.StreamResponse:
         raise web.HTTPSeeOther(f"/v/{locator}")
     if visit.state not in _LIVE:
         raise web.HTTPSeeOther(f"/v/{locator}/check-in")
-    clinician = visit.appointment.clinician
-    doctor = clinician.display_name if clinician else ""
+    doctor = visit.appointment.clinician.display_name if visit.appointment.clinician else ""
     page_data = {
         "visitId": visit.id,
         "ticketUrl": f"/v/{locator}/ticket",
         "state": visit.state,
         "start": visit.appointment.start.isoformat(),
-        "doctor": doctor,
+        "doctor": request.app[PAGES].translator(request).with_article(doctor),
         "peerName": doctor,
         "deskPhone": organisation.desk_phone,
         "endUrl": f"/v/{locator}/end",

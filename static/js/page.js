@@ -70,12 +70,21 @@ export function openDrawer(isOpen) {
 
 /**
  * @param {string} hookName
- * @param {string} text
+ * @param {string} words
  */
-export function say(hookName, text) {
+export function say(hookName, words) {
+  const text = sentence(words);
   for (const element of document.querySelectorAll(`[data-hook="${hookName}"]`)) {
     if (element.textContent !== text) element.textContent = text;
   }
+}
+
+/**
+ * A sentence that begins with a name may begin with its article: "la dott.ssa…".
+ * @param {string} words
+ */
+export function sentence(words) {
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 /**

@@ -31,7 +31,7 @@ import { Controls } from "./controls.js";
 import { Devices } from "./devices.js";
 import { isAdmitted, peerOf, selfOf } from "./fold.js";
 import { _ } from "./i18n.js";
-import { askServerAgain, byTestId, findHook, onClick, pageData, say, show } from "./page.js";
+import { askServerAgain, byTestId, findHook, onClick, pageData, say, sentence, show } from "./page.js";
 import { Session } from "./session.js";
 import { WakeLock } from "./wakelock.js";
 
@@ -61,7 +61,7 @@ class PatientRoom {
   constructor() {
     const peerName = this.#data.peerName ?? this.#data.doctor ?? _("The doctor");
     new Controls(this.#devices);
-    new CallView(this.#session, peerName);
+    new CallView(this.#session, this.#data.doctor ?? peerName);
     new Chat(this.#session, peerName);
     this.#devices.on("changed", () => this.#session.mediaChanged());
     this.#session.on("room", (room) => this.#follow(room));
@@ -137,7 +137,8 @@ class PatientRoom {
   }
 
   #sayWaiting() {
-    const [state, words] = this.#waitingWords();
+    const [state, plain] = this.#waitingWords();
+    const words = sentence(plain);
     this.#status.dataset.state = state;
     if (this.#status.textContent !== words) this.#status.textContent = words;
   }
