@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ _FROM_PACKAGES: Final = {
     "fonts/titillium-400.woff2": f"{_TITILLIUM}-regular.woff2",
     "fonts/titillium-600.woff2": f"{_TITILLIUM}-600.woff2",
 }
+_FONT_FACE: Final = re.compile(rb"@font-face\s*\{[^}]*\}")
+"""The package's style sheet carries fonts of a video player inside it; ours are the two above."""
 _SUFFIXES: Final = frozenset({".js", ".css", ".svg", ".woff2", ".png", ".webmanifest", ".ico"})
 _TYPES: Final = {".js": "text/javascript", ".woff2": "font/woff2"}
 _COMPRESSED: Final = frozenset({".js", ".css", ".svg", ".webmanifest"})
@@ -85,6 +88,8 @@ class Assets:
 
 def _read(path: Path) -> Asset:
     body = path.read_bytes()
+    if path.is_relative_to(_PACKAGES) and path.suffix == ".css":
+        body = _FONT_FACE.sub(b"", body)
     content_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
     compressed = gzip.compress(body, 9, mtime=0) if path.suffix in _COMPRESSED else b""
     return Asset(content_type or "application/octet-stream", body, compressed)
