@@ -260,12 +260,11 @@ def organisation_add(
 
 
 async def _add_organisation(settings: Settings, row: Organisation) -> None:
-    keyring = load_keyring(settings.data_dir)
     async with (
         admin.open_database(settings) as database,
         database.begin(EVERY_ORGANISATION) as session,
     ):
-        await admin.add_organisation(session, keyring, row)
+        await admin.add_organisation(session, load_keyring(settings.data_dir), row)
 
 
 @main.group()

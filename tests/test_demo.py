@@ -1,0 +1,189 @@
+"""The demonstration: a day around any hour, one line when ready, the same again on resume."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+from zoneinfo import ZoneInfo
+
+import pytest
+from codicefiscale import codicefiscale
+from test_cli import ACCANTO, Installation, clean_environment
+
+from server.cup.booking import ParsedRow
+from server.cup.csvfile import parse_csv
+from server.demo import people
+from server.demo.day import (
+    MAIN_BOOKING,
+    codice_fiscale_of,
+    first_start,
+    plan_day,
+    render_bundle,
+    render_csv,
+)
+from server.passwords import hash_password
+
+ROME = ZoneInfo("Europe/Rome")
+KEYS = {
+    "base_url", "patient_url", "patient_birth_date", "clinician_url", "clinician_username",
+    "clinician_password", "other_clinician_username", "other_clinician_password",
+    "desk_username", "desk_password", "manager_username", "manager_password", "data_dir",
+}  # fmt: skip
+
+
+@contextmanager
+def running_demo(folder: Path, *arguments: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The announcement of a demo that runs; the list has the rest of stdout after its stop."""
+    rest: list[str] = []
+    with subprocess.Popen(
+        [ACCANTO, "demo", "--json", "--data", folder, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline()), rest
+        finally:
+            process.send_signal(signal.SIGINT)
+            rest += process.stdout.readlines()
+    assert process.returncode == 0
+
+
+def test_demo_announces_itself_stops_cleanly_and_resumes_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+
+    with running_demo(folder, "--port", "0") as (first, rest):
+        assert set(first) == KEYS
+        assert first["patient_url"].startswith(first["base_url"] + "/v/")
+        assert "#" in first["patient_url"]
+        date.fromisoformat(first["patient_birth_date"])
+        assert urlopen(first["base_url"] + "/healthz").status == 200  # noqa: S310
+        assert urlopen(first["patient_url"].partition("#")[0]).status == 200  # noqa: S310
+        assert Path(first["data_dir"]) == folder
+        hash_password(first["clinician_password"])
+    assert rest == []
+    before = Installation(folder).succeed("appointments", "--json")
+
+    with running_demo(folder) as (second, _):
+        assert second == first
+
+    assert Installation(folder).succeed("appointments", "--json") == before
+
+
+def test_folder_of_a_demo_holds_no_name_of_a_patient_and_no_secret(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with running_demo(folder, "--port", "0") as (announced, _):
+        running = read_folder(folder)
+    everything = running + read_folder(folder)
+
+    for person in (people.ROSA, *people.PATIENTS):
+        for text in (person.family_name, codice_fiscale_of(person), person.address):
+            assert text.encode() not in everything, text
+    secret = announced["patient_url"].partition("#")[2]
+    for text in (secret, secret[:26], announced["clinician_password"], "scompenso", "000 100"):
+        assert text.encode() not in everything, text
+
+
+def read_folder(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_folder_that_is_not_a_demo_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "tesi.txt").write_text("mia")
+
+    said = Installation(tmp_path).fail("demo", "--port", "0")
+
+    assert "not a demonstration" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["tesi.txt"]
+
+
+def test_taken_port_is_a_sentence_and_leaves_no_folder(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        said = Installation(tmp_path / "demo").fail("demo", "--port", str(port))
+
+    assert said.startswith(f"Port {port} is taken")
+    assert not (tmp_path / "demo").exists()
+
+
+async def test_banner_is_for_people_and_the_folder_is_dated(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        ACCANTO, "demo", "--port", "0",
+        cwd=tmp_path, stdout=subprocess.PIPE, env=clean_environment(),
+    )  # fmt: skip
+    assert process.stdout is not None
+
+    lines = [(await process.stdout.readline()).decode()]
+    while "Ctrl-C" not in lines[-1]:
+        lines.append((await process.stdout.readline()).decode())
+    process.terminate()
+    await process.communicate()
+
+    banner = "".join(lines)
+    assert process.returncode == 0
+    assert "/v/" in banner
+    assert people.CLINICIAN.username in banner
+    assert "Two-factor login is off" in banner
+    (folder,) = (tmp_path / "demo-data").iterdir()
+    assert str(folder) in banner
+
+
+@pytest.mark.parametrize(
+    "local",
+    [
+        datetime(2026, 11, 22, 9, 41, 7, tzinfo=ROME),
+        datetime(2026, 11, 22, 23, 58, tzinfo=ROME),
+        datetime(2026, 11, 23, 3, 0, tzinfo=ROME),
+        datetime(2026, 3, 29, 1, 57, tzinfo=ROME),
+        datetime(2026, 10, 25, 2, 31, tzinfo=ROME, fold=0),
+        datetime(2026, 10, 25, 2, 31, tzinfo=ROME, fold=1),
+        datetime(2026, 12, 31, 23, 59, 59, tzinfo=ROME),
+    ],
+)
+def test_day_is_around_now_at_any_hour(local: datetime) -> None:
+    now = local.astimezone(UTC)
+
+    tuscan, emilian = plan_day(now)
+
+    agenda = [slot for slot in tuscan if slot.clinician_code == people.CLINICIAN.code]
+    main = next(slot for slot in agenda if slot.booking_code == MAIN_BOOKING)
+    assert timedelta(minutes=5) <= main.start - now < timedelta(minutes=10)
+    assert main.start.minute % 5 == 0
+    assert main.person == people.ROSA
+    assert 10 <= len(agenda) <= 14
+    assert sum(slot.is_cancelled for slot in agenda) == 2
+    assert sum(slot.is_first_visit for slot in agenda) == 1
+    assert {slot.priority for slot in agenda} == set("UBDP")
+    names = [slot.person.family_name for slot in tuscan + emilian]
+    assert len(set(names)) == len(names)
+    assert "Della Gherardesca-Sforza" in names
+    for earlier, later in pairwise(agenda):
+        assert earlier.end <= later.start
+    rows = list(parse_csv(io.BytesIO(render_csv(emilian))))
+    assert [row.booking.start for row in rows if isinstance(row, ParsedRow)] == [
+        slot.start for slot in emilian
+    ]
+    assert render_bundle(tuscan, now)
+
+
+def test_start_is_on_the_grid() -> None:
+    assert first_start(datetime(2026, 1, 1, 10, 0, tzinfo=UTC)).minute == 5
+    assert first_start(datetime(2026, 1, 1, 10, 0, 1, tzinfo=UTC)).minute == 10
+
+
+def test_invented_people_have_a_valid_code() -> None:
+    for person in (people.ROSA, *people.PATIENTS):
+        assert codicefiscale.is_valid(codice_fiscale_of(person)), person.family_name
