@@ -1,0 +1,46 @@
+"""The command: ``python -m tests.benchmarks [session|idle|page|admit] [--rounds N]``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks import admit, idle, page, session
+from tests.benchmarks.report import Report
+
+Benchmark = Callable[[Path, int], Awaitable[Report]]
+
+BENCHMARKS: Final[dict[str, Benchmark]] = {
+    "session": session.measure,
+    "idle": idle.measure,
+    "page": page.measure,
+    "admit": admit.measure,
+}
+ROUNDS: Final = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=BENCHMARKS, help="only this one")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="samples of each target")
+    options = parser.parse_args()
+    _allow_many_files()
+    for name in [options.name] if options.name else BENCHMARKS:
+        with tempfile.TemporaryDirectory(prefix=f"accanto-bench-{name}-") as folder:
+            report = asyncio.run(BENCHMARKS[name](Path(folder), options.rounds))
+        print(report.text(), flush=True)
+        print(f"written to {report.write()}\n", flush=True)
+
+
+def _allow_many_files() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    main()
