@@ -26,7 +26,7 @@ from server.admin import add_organisation, add_user
 from server.cup.apply import BookingInbox
 from server.cup.booking import Booking
 from server.cup.inbox import load_source
-from server.db import EVERY_ORGANISATION, Database
+from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.keyring import Keyring, load_keyring
 from server.migrations import migrate
 from server.models import (
@@ -218,17 +218,17 @@ class MakeVisit:
             inbox = BookingInbox(session, self._keyring, organisation, source, now)
             applied = await inbox.apply(booking)
             (await session.get_one(Visit, applied.visit_id)).state = state
+        return await self._load(organisation, applied.visit_id)
+
+    async def _load(self, organisation: OrganisationId, visit_id: str) -> Visit:
+        appointment = joinedload(Visit.appointment)
+        options = [
+            appointment.joinedload(Appointment.patient),
+            appointment.joinedload(Appointment.clinic),
+            appointment.joinedload(Appointment.clinician),
+        ]
         async with self._database.read(organisation) as session:
-            appointment = joinedload(Visit.appointment)
-            return await session.get_one(
-                Visit,
-                applied.visit_id,
-                options=[
-                    appointment.joinedload(Appointment.patient),
-                    appointment.joinedload(Appointment.clinic),
-                    appointment.joinedload(Appointment.clinician),
-                ],
-            )
+            return await session.get_one(Visit, visit_id, options=options)
 
 
 @pytest.fixture
