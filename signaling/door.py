@@ -100,7 +100,11 @@ class Door:
             reason = ByeReason.RESUME_REFUSED if hello.resume else ByeReason.TICKET_REFUSED
             socket.end(reason, ByeAction.RECONNECT, code=WSCloseCode.POLICY_VIOLATION)
             return
-        opened = await self._rooms.enter(claims.room)
+        try:
+            opened = await self._rooms.enter(claims.room)
+        except Refused:
+            socket.end(ByeReason.CLOSED)
+            return
         seat = Seat(socket, opened, claims.participant, claims.role)
         try:
             if opened.room.outcome is not None:

@@ -36,7 +36,8 @@ class RoomHooks(Protocol):
     """What the web application does for the rooms. Signaling itself knows no database."""
 
     async def load(self, room_id: str) -> RoomSeed:
-        """Read what is kept of a room; called when this node opens it."""
+        """Read what is kept of a room when this node opens it; raises ``Refused`` when there
+        is no such room."""
 
     async def admit(self, room_id: str, by: str, participant: str) -> None:
         """Keep the act before the room sees it; raises ``Refused``. May be repeated for the
