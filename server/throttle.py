@@ -37,7 +37,7 @@ class Failures:
         """
         if self.last_at is None or self._is_forgotten(now) or self.count < free:
             return
-        wait = min(timedelta(seconds=2 ** min(self.count - free + 1, 10)), LONGEST_WAIT)
+        wait = min(timedelta(seconds=2 ** min(self.count - free + 2, 10)), LONGEST_WAIT)
         left = self.last_at + wait - now
         if left > timedelta():
             raise TooManyAttempts(int(left.total_seconds()) + 1)

@@ -173,9 +173,11 @@ class Note {
   /** @param {number} status */
   #onFailure(status) {
     this.#isStuck = true;
+    const tooLong = _("The note is too long: the last words are not saved.");
     const words =
       {
-        400: _("The note is too long: the last words are not saved."),
+        400: tooLong,
+        413: tooLong,
         401: _("Your login has ended. The text stays here and is saved after you log in again."),
       }[status] ?? _("The line is interrupted. The text stays here and is saved when it is back.");
     say("note-status", words);
