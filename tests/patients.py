@@ -78,6 +78,8 @@ class Clock:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __call__(self) -> datetime:
+        """No two acts happen at the same moment."""
+        self.now += timedelta(milliseconds=1)
         return self.now
 
     def move(self, **by: float) -> None:
