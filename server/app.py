@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> web.Application:
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)
     app.cleanup_ctx.append(hooks.lifetime)
-    app.cleanup_ctx.append(_hub_lifetime)
+    app.on_shutdown.append(_close_hub)
     register(app, _own_routes(assets, app[HUB]))
     for feature in _FEATURES:
         register(app, feature.ROUTES)
@@ -98,8 +98,7 @@ async def _database_lifetime(app: web.Application) -> AsyncIterator[None]:
     await app[DATABASE].close()
 
 
-async def _hub_lifetime(app: web.Application) -> AsyncIterator[None]:
-    yield
+async def _close_hub(app: web.Application) -> None:
     await app[HUB].close()
 
 
