@@ -312,6 +312,18 @@ async def test_board_of_another_day_and_of_no_day(
         assert (await desk.get(f"/desk?day={day}")).status == 400
 
 
+async def test_unfinished_visit_of_another_day_stays_on_the_board(
+    desk: Visitor, cast: Cast, make_visit: MakeVisit
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    unfinished = await make_visit(cast.toscana, start=long_ago, state=VisitState.WAITING)
+    await make_visit(cast.toscana, start=long_ago, state=VisitState.ENDED)
+
+    page = (await desk.get("/desk")).text
+
+    assert re.findall(r'data-visit="(\w+)"', page) == [unfinished.id]
+
+
 async def test_states_say_the_same_as_the_board(
     desk: Visitor, cast: Cast, make_visit: MakeVisit
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -25,7 +26,7 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def template(sqlite_template: object) -> object:
+def template(sqlite_template: Path) -> Path:
     """Nothing here depends on the database."""
     return sqlite_template
 

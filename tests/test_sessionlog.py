@@ -178,7 +178,7 @@ def find_fact_names() -> Iterator[tuple[str, str]]:
             elif isinstance(node, ast.FunctionDef) and node.returns is not None:
                 if "dict[str, Fact]" in ast.unparse(node.returns):
                     dictionaries = [n.value for n in ast.walk(node) if isinstance(n, ast.Return)]
-            elif isinstance(node, ast.Call) and re.search("ntry|save", ast.unparse(node.func)):
+            elif isinstance(node, ast.Call) and re.search("ntry|^_save$", ast.unparse(node.func)):
                 dictionaries = [*node.args, *(word.value for word in node.keywords)]
             for dictionary in dictionaries:
                 if isinstance(dictionary, ast.Dict):

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from aiohttp import web
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager, joinedload
 
 from server.desk.board import NOBODY, Line, Presence, in_order, make_line, matches
 from server.i18n import ROME
-from server.models import Appointment, CheckIn, Device, Visit
+from server.joinlink import ROOM_CLOSES, ROOM_OPENS
+from server.models import Appointment, CheckIn, Device, Visit, VisitState
 from server.sealed import Answers, open_answers, open_identity, warm_keys
 from server.services import HUB, KEYRING
 from signaling.messages import ParticipantState
 
 _LONGEST_SEARCH = 50
+_LIVE = (VisitState.WAITING, VisitState.IN_VISIT)
 _HERE = frozenset({ParticipantState.WAITING, ParticipantState.ADMITTED, ParticipantState.CONNECTED})
 
 
@@ -28,11 +30,15 @@ def today(now: datetime) -> date:
 async def load_day(
     request: web.Request, session: AsyncSession, day: date, now: datetime
 ) -> list[Line]:
-    """All visits of one day in Europe/Rome, problems first."""
-    start = _midnight(day)
-    end = _midnight(day + timedelta(days=1))
-    wanted = _visits(Appointment.start >= start, Appointment.start < end)
-    return await _load_lines(request, session, wanted, now)
+    """All visits of one day in Europe/Rome, problems first. Those whose room is open, and those
+    that are not finished, are on today's board also around midnight."""
+    is_shown: ColumnElement[bool] = (Appointment.start >= _midnight(day)) & (
+        Appointment.start < _midnight(day + timedelta(days=1))
+    )
+    if day == today(now):
+        is_open = (Appointment.start <= now + ROOM_OPENS) & (Appointment.end > now - ROOM_CLOSES)
+        is_shown = or_(is_shown, is_open, Visit.state.in_(_LIVE))
+    return await _load_lines(request, session, _visits(is_shown), now)
 
 
 async def search(

@@ -1,0 +1,402 @@
+"""Route × role × organisation: who gets in where, and that nobody meets what is not theirs.
+
+Every route of the application is in one of the tables here; a new one without its line fails.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
+from sqlalchemy import func, select
+
+from server.auth import ROUTES
+from server.db import EVERY_ORGANISATION, Database
+from server.joinlink import derive_link
+from server.keyring import Keyring
+from server.models import CheckIn, LogEntry, Note, User, Visit, VisitState
+from server.sealed import Answers, Identity, seal_answers, seal_note
+from tests.visitors import OWN_PAGE, Answer, Site, Visitor, site
+
+__all__ = ["site"]
+
+PUBLIC = {
+    "GET /", "GET /healthz", "GET /static/{version}/{name:.+}", "GET /ws", "POST /language",
+    "GET /login", "POST /login", "GET /login/code", "POST /login/code", "POST /logout",
+    "GET /v", "GET /v/{locator}", "GET /v/{locator}/", "GET /V/{locator}", "POST /api/join",
+}  # fmt: skip
+PATIENT = {
+    "GET /v/{locator}/check-in",
+    "GET /v/{locator}/check-in/who", "POST /v/{locator}/check-in/who",
+    "GET /v/{locator}/check-in/consents", "POST /v/{locator}/check-in/consents",
+    "GET /v/{locator}/check-in/devices", "POST /v/{locator}/check-in/devices",
+    "GET /v/{locator}/check-in/place", "POST /v/{locator}/check-in/place",
+    "GET /v/{locator}/check-in/ready",
+    "POST /v/{locator}/consents/withdraw",
+    "GET /v/{locator}/in-person", "GET /v/{locator}/device-test", "GET /v/{locator}/calendar.ics",
+    "POST /v/{locator}/waiting-room", "GET /v/{locator}/room",
+    "POST /v/{locator}/ticket", "GET /v/{locator}/end",
+}  # fmt: skip
+CLINICIAN, DESK, LOG_READERS = {"clinician"}, {"desk"}, {"manager", "auditor"}
+STAFF: dict[str, set[str]] = {
+    "GET /agenda": CLINICIAN,
+    "GET /agenda/states": CLINICIAN,
+    "POST /agenda/late": CLINICIAN,
+    "GET /visits/{visit_id}": CLINICIAN,
+    "POST /visits/{visit_id}/late": CLINICIAN,
+    "POST /visits/{visit_id}/ticket": CLINICIAN,
+    "POST /visits/{visit_id}/identity": CLINICIAN,
+    "POST /visits/{visit_id}/eligibility": CLINICIAN,
+    "POST /visits/{visit_id}/finish": CLINICIAN,
+    "GET /visits/{visit_id}/note": CLINICIAN,
+    "PUT /visits/{visit_id}/note": CLINICIAN,
+    "GET /desk": DESK,
+    "POST /desk": DESK,
+    "GET /desk/states": DESK,
+    "GET /desk/visits/{visit_id}": DESK,
+    "POST /desk/visits/{visit_id}/contact": DESK,
+    "POST /desk/visits/{visit_id}/code": DESK,
+    "POST /desk/visits/{visit_id}/link": DESK,
+    "POST /desk/visits/{visit_id}/revoke": DESK,
+    "POST /desk/visits/{visit_id}/assign": DESK,
+    "GET /sessions": LOG_READERS,
+    "GET /sessions/{visit_id}": LOG_READERS,
+}
+JSON_BODIES: dict[str, object] = {
+    "POST /visits/{visit_id}/ticket": {},
+    "POST /visits/{visit_id}/identity": {"is_confirmed": True},
+    "POST /visits/{visit_id}/eligibility": {"ground": "therapy"},
+    "POST /visits/{visit_id}/finish": {"outcome": "completed"},
+    "PUT /visits/{visit_id}/note": {"text": "una nota"},
+}
+FORM = {"minutes": "10", "phone": "0551234567", "version": "1", "sought": "rosa"}
+ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator")
+
+
+@pytest.fixture
+def template(sqlite_template: Path) -> Path:
+    """How organisations are kept apart is in SQLAlchemy; ``test_db`` proves it on both engines."""
+    return sqlite_template
+
+
+async def ask(visitor: Visitor, route: str, visit: Visit) -> Answer:
+    """One well-formed request to a route, about one visit."""
+    method, path = route.split(" ")
+    path = path.replace("{visit_id}", visit.id).replace("{locator}", visit.locator)
+    headers = {} if method == "GET" else {**OWN_PAGE, "If-Match": '"0"'}
+    if route in JSON_BODIES:
+        headers["Accept"] = "application/json"
+        return await visitor.ask(method, path, headers, json=JSON_BODIES[route])
+    body = {} if method == "GET" else {"data": FORM}
+    return await visitor.ask(method, path, headers, **body)
+
+
+def is_sent_away(answer: Answer, way_in: str) -> bool:
+    """Whether somebody without the right session is sent to the way in, or told so."""
+    return answer.status == 401 or (answer.status == 303 and answer.location == way_in)
+
+
+async def count_entries(database: Database) -> int:
+    async with database.read(EVERY_ORGANISATION) as session:
+        return await session.scalar(select(func.count()).select_from(LogEntry)) or 0
+
+
+def user_of(team: Team, role: str) -> User:
+    user: User = getattr(team, role)
+    return user
+
+
+def test_every_route_is_in_a_table(site: Site) -> None:
+    registered = {f"{route.method} {route.path}" for route in site.app[ROUTES]}
+    served = {
+        f"{route.method} {route.resource.canonical}"
+        for route in site.app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+
+    assert registered == PUBLIC | PATIENT | STAFF.keys()
+    assert len(served) == len(registered)
+
+
+async def test_other_roles_do_not_find_the_routes_of_a_role(
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
+) -> None:
+    visit = await make_visit(cast.toscana)
+    visitors = {role: await site.staff(user_of(cast.toscana, role)) for role in ROLES}
+    before = await count_entries(database)
+
+    wrong = [
+        f"{role}: {route} → {answer.status}"
+        for route, roles in STAFF.items()
+        for role, visitor in visitors.items()
+        if user_of(cast.toscana, role).role not in roles
+        for answer in [await ask(visitor, route, visit)]
+        if answer.status != 404
+    ]
+
+    assert wrong == []
+    assert await count_entries(database) == before
+
+
+async def test_without_a_session_every_staff_route_leads_to_the_login(
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
+) -> None:
+    visit = await make_visit(cast.toscana)
+    junk = Visitor(site.session, site.origin, {"session": "x" * 43})
+    visitors = {"stranger": site.stranger, "junk": junk, "patient": await site.patient(visit)}
+    before = await count_entries(database)
+
+    wrong = [
+        f"{name}: {route} → {answer.status}"
+        for route in STAFF
+        for name, visitor in visitors.items()
+        for answer in [await ask(visitor, route, visit)]
+        if not is_sent_away(answer, "/login")
+    ]
+
+    assert wrong == []
+    assert await count_entries(database) == before
+
+
+async def test_the_right_role_gets_in(site: Site, cast: Cast, make_visit: MakeVisit) -> None:
+    """The other half of the table: a route that refuses everybody would pass the tests above."""
+    wrong: list[str] = []
+    for route, roles in STAFF.items():
+        for role in sorted(roles):
+            visit = await make_visit(cast.toscana)
+            answer = await ask(await site.staff(user_of(cast.toscana, role)), route, visit)
+            is_in = answer.status in {200, 303, 409} or (
+                answer.status == 400 and route.endswith("/assign")
+            )
+            if not is_in or answer.location == "/login":
+                wrong.append(f"{role}: {route} → {answer.status}")
+
+    assert wrong == []
+
+
+async def test_objects_of_another_organisation_are_not_found(
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
+) -> None:
+    visit = await make_visit(cast.toscana)
+    before = await count_entries(database)
+
+    wrong = [
+        f"{role}: {route} → {answer.status}"
+        for route, roles in STAFF.items()
+        if "{visit_id}" in route
+        for role in sorted(roles)
+        for answer in [await ask(await site.staff(user_of(cast.emilia, role)), route, visit)]
+        if answer.status != 404
+    ]
+
+    assert wrong == []
+    assert await count_entries(database) == before
+
+
+async def test_visits_of_a_colleague_are_not_found(
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
+) -> None:
+    visit = await make_visit(cast.toscana)
+    colleague = await site.staff(cast.toscana.colleague)
+    before = await count_entries(database)
+
+    wrong = [
+        f"{route} → {answer.status}"
+        for route, roles in STAFF.items()
+        if "{visit_id}" in route and roles == CLINICIAN
+        for answer in [await ask(colleague, route, visit)]
+        if answer.status != 404
+    ]
+
+    assert wrong == []
+    assert await count_entries(database) == before
+
+
+async def test_missing_objects_look_like_those_of_others(
+    site: Site, cast: Cast, make_visit: MakeVisit
+) -> None:
+    foreign, missing = await make_visit(cast.toscana), Visit(id="0" * 16, locator="0" * 10)
+    for route, roles in STAFF.items():
+        if "{visit_id}" in route:
+            visitor = await site.staff(user_of(cast.emilia, min(roles)))
+            answers = [await ask(visitor, route, visit) for visit in (foreign, missing)]
+            texts = [without_ids(answer.text, foreign, missing) for answer in answers]
+
+            assert texts[0] == texts[1], route
+
+
+def without_ids(text: str, *visits: Visit) -> str:
+    for visit in visits:
+        text = text.replace(visit.id, "visit")
+    text = re.sub(r"<code>\w{16}</code>", "<code>fault</code>", text)
+    return re.sub(r'"id": ?"\w{16}"', '"id": "fault"', text)
+
+
+# ---- patients --------------------------------------------------------------------------
+
+
+async def test_a_patients_cookie_opens_nothing_of_another_visit(
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
+) -> None:
+    own = await make_visit(cast.toscana)
+    patient = await site.patient(own)
+    token = patient.cookies[f"visit-{own.locator}"]
+    before = await count_entries(database)
+    wrong: list[str] = []
+    for other in (await make_visit(cast.toscana), await make_visit(cast.emilia)):
+        renamed = {f"visit-{other.locator}": token}
+        for cookies in (patient.cookies, renamed, patient.cookies | renamed, {"session": token}):
+            visitor = Visitor(site.session, site.origin, cookies)
+            for route in PATIENT:
+                answer = await ask(visitor, route, other)
+                if not is_sent_away(answer, f"/v/{other.locator}"):
+                    wrong.append(f"{route} → {answer.status}")
+
+    assert wrong == []
+    assert await count_entries(database) == before + 4  # two bookings imported, two links
+
+
+async def test_own_cookie_opens_the_own_visit(
+    site: Site, cast: Cast, make_visit: MakeVisit
+) -> None:
+    wrong: list[str] = []
+    for route in PATIENT:
+        visit = await make_visit(cast.toscana)
+        answer = await ask(await site.patient(visit), route, visit)
+        if is_sent_away(answer, f"/v/{visit.locator}") or answer.status in {403, 404, 500}:
+            wrong.append(f"{route} → {answer.status}")
+
+    assert wrong == []
+
+
+async def test_staff_are_not_patients(site: Site, cast: Cast, make_visit: MakeVisit) -> None:
+    visit = await make_visit(cast.toscana)
+
+    wrong = [
+        f"{role}: {route} → {answer.status}"
+        for role in ROLES
+        for visitor in [await site.staff(user_of(cast.toscana, role))]
+        for route in PATIENT
+        for answer in [await ask(visitor, route, visit)]
+        if not is_sent_away(answer, f"/v/{visit.locator}")
+    ]
+
+    assert wrong == []
+
+
+async def test_ended_device_and_old_link_version_open_nothing(
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
+) -> None:
+    visit = await make_visit(cast.toscana)
+    patient = await site.patient(visit)
+    async with database.begin(visit.organisation_id) as session:
+        (await session.get_one(Visit, visit.id)).link_version = 2
+
+    for route in PATIENT:
+        assert is_sent_away(await ask(patient, route, visit), f"/v/{visit.locator}"), route
+
+
+# ---- what each role sees: the table of design §4 -----------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a role meets on all pages that open for it."""
+
+    sees: set[str]
+    never: set[str]
+
+
+IDENTITY, CONTACT, BOOKING = {"name", "birth date"}, {"phone", "e-mail"}, {"booking code"}
+CLINICAL, CHECK_IN, LOG = {"question", "note"}, {"place", "companions"}, {"timeline"}
+SECRETS = {"link secret", "spoken code"}
+EVERYTHING = IDENTITY | CONTACT | BOOKING | CLINICAL | CHECK_IN | LOG | SECRETS
+TABLE = {
+    "clinician": Row({"name"} | CLINICAL | CHECK_IN, LOG | SECRETS),
+    "colleague": Row(set(), EVERYTHING),
+    "desk": Row(IDENTITY | CONTACT | BOOKING, CLINICAL | CHECK_IN | LOG | SECRETS),
+    "manager": Row(BOOKING | LOG, EVERYTHING - BOOKING - LOG),
+    "auditor": Row(LOG, EVERYTHING - LOG),
+    "administrator": Row(set(), EVERYTHING),
+    "patient": Row({"name"}, CLINICAL | LOG | SECRETS),
+}
+MARIA = Identity(
+    family_name="Della Gherardesca-Sforza",
+    given_name="Maria Antonietta",
+    birth_date=ROSA.birth_date,
+    codice_fiscale="DLLMNT48C52D612X",
+    phone="+393331112223",
+    email="maria.gherardesca@example.it",
+)
+ANSWERS = Answers(address="Via segreta novantanove", companions="mia figlia Giuliana")
+NOTE = "Segreto clinico quarantadue"
+
+
+@pytest.mark.parametrize("role", TABLE)
+async def test_each_role_sees_its_columns_and_no_other(
+    role: str, site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
+) -> None:
+    visit = await make_visit(cast.toscana, start=datetime.now(UTC), identity=MARIA)
+    words = await write_everything(database, keyring, visit, cast.toscana)
+    is_patient = role == "patient"
+    visitor = await (site.patient(visit) if is_patient else site.staff(user_of(cast.toscana, role)))
+
+    text = ""
+    for route in sorted(PATIENT if is_patient else STAFF):
+        if route.startswith("GET"):
+            answer = await ask(visitor, route, visit)
+            text += decoded(answer) if answer.status == 200 else ""
+
+    seen = {name for name, word in words.items() if word in text}
+    assert TABLE[role].sees <= seen
+    assert seen & TABLE[role].never == set()
+
+
+def decoded(answer: Answer) -> str:
+    """The text as people read it: JSON and HTML escapes undone."""
+    if "json" in answer.headers["Content-Type"]:
+        return json.dumps(json.loads(answer.text), ensure_ascii=False)
+    return answer.text.replace("&#39;", "'")
+
+
+async def write_everything(
+    database: Database, keyring: Keyring, visit: Visit, team: Team
+) -> dict[str, str]:
+    """A visit with a note and answers; returns the words that give each column away."""
+    organisation, now = visit.organisation_id, datetime.now(UTC)
+    async with database.begin(organisation) as session:
+        (await session.get_one(Visit, visit.id)).state = VisitState.WAITING
+        note = Note(
+            organisation_id=organisation,
+            visit_id=visit.id,
+            version=1,
+            author_id=team.clinician.id,
+            saved_at=now,
+        )
+        check_in = CheckIn(
+            organisation_id=organisation, visit_id=visit.id, version=1, updated_at=now
+        )
+        await seal_note(keyring, session, note, NOTE)
+        await seal_answers(keyring, session, check_in, ANSWERS)
+        session.add_all([note, check_in])
+        key = await keyring.load_secret(session, organisation, "join")
+    link = derive_link(key, visit.id, visit.link_version)
+    return {
+        "name": MARIA.family_name,
+        "birth date": "12/03/1948",
+        "phone": MARIA.phone,
+        "e-mail": MARIA.email,
+        "booking code": visit.appointment.booking_code,
+        "question": CARDIOLOGY.question,
+        "note": NOTE,
+        "place": ANSWERS.address,
+        "companions": ANSWERS.companions,
+        "timeline": 'data-testid="session-timeline"',
+        "link secret": link.secret,
+        "spoken code": link.spoken_code,
+    }
