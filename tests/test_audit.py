@@ -7,12 +7,12 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from conftest import Cast
 from sqlalchemy import select
 
 from server.audit import Act, ActorRole, Entry, append
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.models import LogEntry, LogHead
+from tests.conftest import Cast
 
 NOW = datetime(2026, 11, 26, 9, 40, 0, 123456, tzinfo=UTC)
 ENTRY = Entry(NOW, Act.WAITING, ActorRole.PATIENT, "device1", "visit1", {"b": 2, "a": "è"})

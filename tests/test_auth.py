@@ -9,7 +9,6 @@ from http.cookies import SimpleCookie
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
-from conftest import Cast, MakeVisit
 from sqlalchemy import select, update
 
 from server.auth import (
@@ -26,6 +25,7 @@ from server.db import EVERY_ORGANISATION, Database
 from server.models import Device, User, UserSession
 from server.services import SETTINGS
 from server.settings import Settings
+from tests.conftest import Cast, MakeVisit
 from tests.visitors import Site, site
 
 __all__ = ["site"]

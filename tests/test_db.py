@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import Cast, MakeVisit
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import joinedload
@@ -16,6 +15,7 @@ from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring
 from server.models import Appointment, Clinic, LogEntry, User, Visit
 from server.sealed import open_details, open_identity
+from tests.conftest import Cast, MakeVisit
 
 ROME = ZoneInfo("Europe/Rome")
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from conftest import CARDIOLOGY, ROSA, Cast, MakeVisit
 from sqlalchemy import select, update
 
 from server.cup.booking import Reason
@@ -52,6 +51,7 @@ from server.sealed import (
     seal_eligibility,
     seal_note,
 )
+from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit
 from tests.visitors import Site, Visitor, site
 
 __all__ = ["site"]

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
 from sqlalchemy import func, select
 
 from server.auth import ROUTES
@@ -21,6 +20,7 @@ from server.joinlink import derive_link
 from server.keyring import Keyring
 from server.models import CheckIn, LogEntry, Note, User, Visit, VisitState
 from server.sealed import Answers, Identity, seal_answers, seal_note
+from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
 from tests.visitors import OWN_PAGE, Answer, Site, Visitor, site
 
 __all__ = ["site"]

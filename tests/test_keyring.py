@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Cast
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +17,7 @@ from server.db import Database, OrganisationId
 from server.errors import CommandFailed
 from server.keyring import ROOT_KEY_FILE, Keyring, Place, load_keyring
 from server.models import DataKey, OrganisationKey
+from tests.conftest import Cast
 
 TEXT = b"Segreto clinico quarantadue"
 HEADER_BYTES = 4 + 16 + 24 + 32

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from conftest import Cast
 
 from server.assets import Assets
 from server.auth import PUBLIC, Route, register
@@ -18,6 +17,7 @@ from server.middleware import add_security_headers, answer_errors
 from server.pages import Pages
 from server.services import PAGES, SETTINGS
 from server.settings import Settings
+from tests.conftest import Cast
 from tests.visitors import OWN_PAGE, Site, site
 
 __all__ = ["site"]

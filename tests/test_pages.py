@@ -9,9 +9,9 @@ from pathlib import Path
 import jinja2
 import msgspec
 import pytest
-from conftest import ROSA, Cast, MakeVisit
 
 from server.pages import _json_data, json_response
+from tests.conftest import ROSA, Cast, MakeVisit
 from tests.visitors import Site, site
 
 __all__ = ["site"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from conftest import CARDIOLOGY, ROSA, Cast, MakeVisit
 from sqlalchemy import LargeBinary, select
 from sqlalchemy.orm import joinedload
 
@@ -28,6 +27,7 @@ from server.sealed import (
     seal_note,
     warm_keys,
 )
+from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit
 
 NOW = datetime(2026, 11, 26, 9, 40, tzinfo=UTC)
 NOTE = "Segreto clinico quarantadue: continua la terapia."

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from conftest import Cast, MakeVisit, Team
 from sqlalchemy import select, update
 
 from server.audit import Act, ActorRole, Entry, Fact, append
@@ -20,6 +19,7 @@ from server.i18n import LANGUAGES, Translator
 from server.models import LogEntry, Outcome, Visit, VisitState
 from server.sessionlog.filters import RESULTS, parse_wish
 from server.sessionlog.timeline import BarKind, Span, draw
+from tests.conftest import Cast, MakeVisit, Team
 from tests.visitors import Site, Visitor, site
 
 __all__ = ["site"]
