@@ -8,7 +8,6 @@ from html import unescape
 from typing import Any
 
 import pytest
-from conftest import ROSA, Cast, MakeVisit
 from sqlalchemy import event, select
 
 from server.agenda import Chip, Signs, chip_of, day_bounds, waiting_minutes
@@ -20,6 +19,7 @@ from server.keyring import Keyring
 from server.models import CheckIn, LogEntry, Visit, VisitState
 from server.sealed import Answers, Identity, seal_answers
 from server.services import DATABASE
+from tests.conftest import ROSA, Cast, MakeVisit
 from tests.visitors import Site, Visitor, site
 
 __all__ = ["site"]

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import pyotp
 import pytest
-from conftest import PASSWORD, Cast
 from sqlalchemy import select, update
 
 from server.db import EVERY_ORGANISATION, Database
@@ -20,6 +19,7 @@ from server.login import REFUSAL_SECONDS
 from server.models import LogEntry, Organisation, User, UserSession
 from server.throttle import FORGOTTEN_AFTER, FREE_ATTEMPTS, LONGEST_WAIT, Failures, Throttle
 from server.totp import find_accepted, new_second_factor
+from tests.conftest import PASSWORD, Cast
 from tests.visitors import Answer, Site, Visitor, site
 
 __all__ = ["site"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cast, MakeVisit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -20,6 +19,7 @@ from server.keyring import Keyring
 from server.models import LogEntry, Note, Visit
 from server.notes import MAX_CHARACTERS
 from server.sealed import open_note
+from tests.conftest import Cast, MakeVisit
 from tests.visitors import Answer, Site, Visitor, site
 
 __all__ = ["site"]

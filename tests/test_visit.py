@@ -9,7 +9,6 @@ from html import unescape
 from typing import Any
 
 import pytest
-from conftest import Cast, MakeVisit
 from sqlalchemy import select
 
 from server.audit import Act
@@ -28,6 +27,7 @@ from server.sealed import Answers, open_eligibility, seal_answers
 from server.services import HUB
 from server.visit.card import ConsentStatus, consent_answer
 from server.visit.checks import Ground
+from tests.conftest import Cast, MakeVisit
 from tests.visitors import Site, Visitor, site
 
 __all__ = ["site"]

@@ -6,7 +6,7 @@
 // merge-theirs, keep-both, keep-mine, keep-theirs.
 
 import { _ } from "./i18n.js";
-import { byTestId, onClick, pageData, say, show } from "./page.js";
+import { byTestId, findHook, onClick, pageData, say, show } from "./page.js";
 
 const PAUSE_MS = 1000;
 const LONGEST_UNSAVED_MS = 2000;
@@ -26,6 +26,7 @@ function clock(moment) {
 class Note {
   #url = pageData().noteUrl;
   #editor = byTestId("note-editor", HTMLTextAreaElement);
+  #other = findHook("merge-theirs", HTMLElement);
   /** @type {Saved} what the server has, as far as we know */
   #saved = { text: "", version: 0, saved_at: null };
   /** @type {Saved | null} what another window saved, until the doctor has chosen */
@@ -196,7 +197,7 @@ class Note {
       return;
     }
     this.#theirs = answer;
-    say("merge-theirs", answer.text);
+    if (this.#other) this.#other.textContent = answer.text;
     show("merge", true);
     say("note-status", _("Changed in another window too: choose what to keep."));
   }
