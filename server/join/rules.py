@@ -15,7 +15,7 @@ SHOW_PHONE_AFTER: Final = 5
 """Wrong answers after which the page shows the desk's number big."""
 CODE_NEEDED_AFTER: Final = 20
 """Wrong answers after which link and birth date are not enough: a birth date can be guessed."""
-_WAIT_SECONDS: Final = (0, 0, 1, 2, 3, 5, 10, 20)
+_WAIT_SECONDS: Final = (0, 0, 1, 2, 3, 4, 6, 8, 10, 15, 20)
 _LONGEST_WAIT_SECONDS: Final = 30
 _FIRST_YEAR: Final = 1900
 _DAY_FIRST: Final = re.compile(r"(\d{1,2})[/.\- ]+(\d{1,2})[/.\- ]+(\d{4})", re.ASCII)

@@ -1,5 +1,5 @@
 // The page of the join link: takes the secret out of the address at once, keeps it in memory only,
-// and claims the visit when a person presses the button. Nothing is sent before.
+// and claims the visit when a person has typed the date and presses. Nothing is sent before.
 
 import { findHook, pageData, say, show } from "./page.js";
 
@@ -47,6 +47,7 @@ class JoinPage {
   #secret = takeSecret();
   #failures = 0;
   #isBusy = false;
+  #isTyped = false;
   #form = findHook("claim-form", HTMLFormElement);
   #button = findHook("claim-submit", HTMLButtonElement);
 
@@ -56,6 +57,11 @@ class JoinPage {
     findHook("copy-link", HTMLButtonElement)?.addEventListener("click", () => this.#copyLink());
     show("copy-link", this.#secret !== "");
     this.#keepLinkOverLanguage();
+    const birthDate = findHook("birth-date", HTMLInputElement);
+    if (birthDate) birthDate.value = "";
+    birthDate?.addEventListener("input", (event) => {
+      this.#isTyped ||= event.isTrusted;
+    });
     addEventListener("hashchange", () => this.#takeNewSecret());
     if (this.#button) this.#button.disabled = false;
     if (!this.#secret && this.#data.locator) {
@@ -80,6 +86,7 @@ class JoinPage {
     event.preventDefault();
     const isByPerson = event.isTrusted && (navigator.userActivation?.hasBeenActive ?? true);
     if (!isByPerson || this.#isBusy) return;
+    if (!this.#isTyped) return this.#explain({ code: "invalid_input", reason: "empty" });
     this.#isBusy = true;
     this.#button?.setAttribute("aria-disabled", "true");
     this.#say("trying");
