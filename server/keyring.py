@@ -36,6 +36,8 @@ _HEADER: Final = b"TV1\x01"
 _KEY_ID_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
 _CACHED_KEYS: Final = 1000
+_MADE_HERE: Final = "data_keys_made_here"
+"""Ids of the keys that a session has made: kept for others only once they are committed."""
 _SECRETS: Final = ("kek", "join", "index")
 
 
@@ -162,6 +164,7 @@ class Keyring:
         row.wrapped = _wrap(kek, new_key(), _data_key_aad(row))
         session.add(row)
         await session.flush()
+        session.info.setdefault(_MADE_HERE, set()).add(row.id)
         return row
 
     async def _load_key(
@@ -178,6 +181,8 @@ class Keyring:
     async def _remember(self, session: AsyncSession, row: DataKey) -> tuple[str, bytes]:
         kek = AESGCM(await self.load_secret(session, row.organisation_id, "kek"))
         key = _unwrap(kek, row.wrapped, _data_key_aad(row))
+        if row.id in session.info.get(_MADE_HERE, ()):
+            return row.id, key
         self._data_keys[row.organisation_id, row.owner] = (row.id, key)
         self._keys_by_id[row.id] = key
         for cache in (self._data_keys, self._keys_by_id):

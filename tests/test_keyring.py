@@ -244,3 +244,21 @@ def test_missing_open_and_short_root_keys_are_refused(tmp_path: Path) -> None:
 def _fresh(keyring: Keyring) -> Keyring:
     """The same root key with nothing remembered, as after a restart."""
     return Keyring(keyring._root_key)
+
+
+async def test_a_key_of_a_rolled_back_act_is_not_used_again(
+    database: Database, keyring: Keyring, cast: Cast, data_dir: Path
+) -> None:
+    organisation = cast.toscana.organisation.id
+    place = Place(organisation, "note", "n1", "text", 1, visit="v1")
+    with pytest.raises(ZeroDivisionError):
+        async with database.begin(organisation) as session:
+            await keyring.seal(session, place, b"lost")
+            raise ZeroDivisionError
+
+    async with database.begin(organisation) as session:
+        sealed = await keyring.seal(session, place, b"kept")
+
+    after_restart = load_keyring(data_dir)
+    async with database.read(organisation) as session:
+        assert await after_restart.unseal(session, place, sealed) == b"kept"

@@ -11,7 +11,6 @@ import { Emitter } from "./emitter.js";
 const BATCH_MS = 50;
 const HEAL_AFTER_MS = 2000;
 const HEAL_AGAIN_MS = 6000;
-const POLITE_WAITS_MS = 1000;
 const WEAK_LINE_BITRATE = 150_000;
 
 /**
@@ -102,13 +101,17 @@ export class Peer extends Emitter {
     this.#options = { ...this.#options, iceServers, isRelayOnly };
     const iceTransportPolicy = isRelayOnly ? "relay" : "all";
     this.#connection.setConfiguration({ iceServers, iceTransportPolicy, bundlePolicy: "max-bundle" });
-    if (wasRelayOnly && !isRelayOnly && !this.#options.isPolite) this.restart();
+    if (wasRelayOnly && !isRelayOnly) this.restart();
   }
 
+  /**
+   * Finds a new way. Only the impolite side does: two restarts that meet end in a rollback, after
+   * which Chromium 156 decodes the incoming picture and paints none of it. The polite side's
+   * trouble is known to the other by a failing line or by its return to the room.
+   */
   restart() {
-    if (this.state !== "closed" && this.#connection.currentRemoteDescription) {
-      this.#connection.restartIce();
-    }
+    if (this.#options.isPolite || this.state === "closed") return;
+    if (this.#connection.currentRemoteDescription) this.#connection.restartIce();
   }
 
   /**
@@ -246,9 +249,7 @@ export class Peer extends Emitter {
   #planHealing() {
     clearTimeout(this.#healing);
     if (this.state !== "disconnected" && this.state !== "failed") return;
-    const patience = this.#options.isPolite ? POLITE_WAITS_MS : 0;
-    const delay = this.state === "failed" ? 0 : HEAL_AFTER_MS;
-    this.#healing = setTimeout(() => this.#heal(), delay + patience);
+    this.#healing = setTimeout(() => this.#heal(), this.state === "failed" ? 0 : HEAL_AFTER_MS);
   }
 
   #heal() {

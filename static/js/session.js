@@ -154,6 +154,7 @@ export class Session extends Emitter {
       return;
     }
     this.#room = applyEvent(this.#room, event);
+    if (event.type === "returned" && event.participant !== this.#room.you) this.#held?.peer.restart();
     this.#settle();
   }
 
