@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit import Act, ActorRole, Entry, append
 from server.auth import CLINICIAN, Actor, Route, actor_of
-from server.caseload import age_on, load_visit_of, visits_of
+from server.caseload import LATE_CHOICES, STILL_TO_COME, age_on, load_visit_of, visits_of
 from server.errors import Conflict, InvalidInput
 from server.i18n import ROME, Translator
 from server.joinlink import ROOM_CLOSES, ROOM_OPENS
@@ -43,9 +43,7 @@ from server.sealed import (
 from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
 from signaling.messages import Late, ParticipantState, Role
 
-LATE_CHOICES: Final = (5, 10, 15, 20, 30, 45, 60)
 _LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
-_STILL_TO_COME: Final = (VisitState.BOOKED, VisitState.CHECKED_IN, VisitState.WAITING)
 _OUT: Final = (ParticipantState.AWAY, ParticipantState.GONE)
 
 
@@ -170,7 +168,7 @@ async def announce_late(request: web.Request) -> web.StreamResponse:
         visits = [
             visit
             for visit in await _load_day(session, actor, now)
-            if visit.state in _STILL_TO_COME and now < visit.appointment.end + ROOM_CLOSES
+            if visit.state in STILL_TO_COME and now < visit.appointment.end + ROOM_CLOSES
         ]
         await _set_late(session, actor, visits, minutes, now)
     for visit in visits:
@@ -184,7 +182,7 @@ async def announce_late_to_one(request: web.Request) -> web.StreamResponse:
     actor, visit_id = actor_of(request), request.match_info["visit_id"]
     async with request.app[DATABASE].begin(actor.organisation) as session:
         visit = await load_visit_of(session, actor.id, visit_id)
-        if visit.state not in _STILL_TO_COME:
+        if visit.state not in STILL_TO_COME:
             raise Conflict(f"visit is {visit.state}")
         await _set_late(session, actor, [visit], minutes, now_of(request))
     await request.app[HUB].publish(visit_id, Late(minutes=minutes))
@@ -230,7 +228,7 @@ async def _load_day(session: AsyncSession, actor: Actor, now: datetime) -> Seque
 async def _load_signs(
     request: web.Request, session: AsyncSession, visits: Sequence[Visit]
 ) -> Mapping[str, Signs]:
-    coming = [visit.id for visit in visits if visit.state in _STILL_TO_COME]
+    coming = [visit.id for visit in visits if visit.state in STILL_TO_COME]
     check_ins = await session.scalars(select(CheckIn).where(CheckIn.visit_id.in_(coming)))
     answers = {
         row.visit_id: await open_answers(request.app[KEYRING], session, row) for row in check_ins

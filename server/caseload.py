@@ -7,13 +7,18 @@ The one place that says "assigned to me": a visit of a colleague, or of another 
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 
 from server.errors import NotFound
-from server.models import Appointment, Visit
+from server.models import Appointment, Visit, VisitState
+
+STILL_TO_COME: Final = (VisitState.BOOKED, VisitState.CHECKED_IN, VisitState.WAITING)
+LATE_CHOICES: Final = (5, 10, 15, 20, 30, 45, 60)
+"""By how many minutes a clinician can say to be late."""
 
 
 def visits_of(clinician_id: str) -> Select[Visit]:

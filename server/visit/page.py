@@ -8,6 +8,7 @@ from aiohttp import web
 
 from server.audit import Act, append
 from server.auth import actor_of
+from server.caseload import LATE_CHOICES, STILL_TO_COME
 from server.errors import Conflict
 from server.joinlink import ROOM_OPENS, LinkPhase, link_phase
 from server.models import Outcome, Visit
@@ -42,6 +43,8 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         reasons=[reason for reason in OutcomeReason if reason],
         is_room_open=link_phase(visit, visit.appointment, now) is LinkPhase.ROOM,
         room_opens_at=visit.appointment.start - ROOM_OPENS,
+        is_room_past=now >= visit.appointment.start,
+        late_choices=LATE_CHOICES if visit.state in STILL_TO_COME else (),
         page_data=_page_data(visit, card),
     )
 
