@@ -586,6 +586,30 @@ async def test_revoked_link_dies_at_once_with_its_devices(
     assert revoked["facts"] == {"version": 1}
 
 
+async def test_revoking_closes_the_page_that_holds_the_link(
+    desk: Visitor, cast: Cast, make_visit: MakeVisit, site: Site
+) -> None:
+    visit = await make_visit(cast.toscana, state=VisitState.WAITING)
+    patient = await site.patient(visit)
+    ticket = json.loads((await patient.send("POST", f"/v/{visit.locator}/ticket", {})).text)
+
+    async with site.session.ws_connect(
+        f"{site.origin}/ws", headers={"Origin": site.origin}
+    ) as socket:
+        await socket.send_json({"type": "hello", "versions": [1], "ticket": ticket["ticket"]})
+        assert (await socket.receive_json())["type"] == "welcome"
+        board = json.loads((await desk.get("/desk/states")).text)["lines"]
+        await desk.post(f"/desk/visits/{visit.id}/revoke")
+        last: dict[str, object] = {}
+        async for frame in socket:
+            last = json.loads(frame.data)
+
+    assert board[0]["presence"] == "Paziente collegato"
+    assert (last["type"], last["reason"], last["action"]) == ("bye", "revoked", "stop")
+    again = await patient.send("POST", f"/v/{visit.locator}/ticket", {})
+    assert again.status == 401
+
+
 @pytest.mark.parametrize("part", ["code", "link", "revoke"])
 async def test_dead_link_is_neither_shown_nor_revoked(
     desk: Visitor, cast: Cast, make_visit: MakeVisit, database: Database, part: str
