@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Cast
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
@@ -31,6 +30,7 @@ from server.models import (
     VisitState,
 )
 from server.sealed import Identity, open_details, open_identity, seal_identity
+from tests.conftest import Cast
 
 VECTORS = Path(__file__).parent / "vectors" / "cup"
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
