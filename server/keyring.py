@@ -229,5 +229,5 @@ def _wrap(key: AESGCM, secret: bytes, aad: bytes) -> bytes:
 def _unwrap(key: AESGCM, wrapped: bytes, aad: bytes) -> bytes:
     try:
         return key.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], aad)
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:
         raise SealBroken from error

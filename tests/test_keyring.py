@@ -205,14 +205,19 @@ async def test_many_fields_of_one_visit_share_one_key(
 
 
 async def test_warm_keys_are_the_same_keys(
-    keyring: Keyring, session: AsyncSession, place: Place
+    database: Database, keyring: Keyring, place: Place
 ) -> None:
-    sealed = await keyring.seal(session, place, TEXT)
+    async with database.begin(place.organisation) as session:
+        sealed = await keyring.seal(session, place, TEXT)
     warmed = _fresh(keyring)
-    await warmed.warm(session, place.organisation, [place.owner, "visit:none"])
-    await session.execute(update(DataKey).values(wrapped=b""))
+    async with database.read(place.organisation) as session:
+        await warmed.warm(session, place.organisation, [place.owner, "visit:none"])
+    async with database.begin(place.organisation) as session:
+        await session.execute(update(DataKey).values(wrapped=b""))
 
-    assert await warmed.unseal(session, place, sealed) == TEXT
+        assert await warmed.unseal(session, place, sealed) == TEXT
+        with pytest.raises(SealBroken):
+            await _fresh(keyring).unseal(session, place, sealed)
 
 
 def test_root_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 An attempt is taken (counted as wrong) before it is looked at and given back when it was right, so
 that parallel guesses cannot share one look. Wrong secret, wrong date and unknown locator end
-alike. Failures never revoke a link.
+alike. A wrong secret does not count: 130 bits cannot be guessed, and who knows only the public
+locator cannot slow the right person. Failures never revoke a link.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from server.audit import Act, ActorRole, Entry, append
 from server.auth import make_device
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import TooManyAttempts
-from server.join.rules import CODE_NEEDED_AFTER, claim_wait_seconds
+from server.join.rules import claim_wait_seconds
 from server.joinlink import JoinLink, LinkPhase, derive_link, link_phase
 from server.keyring import Keyring
 from server.models import Appointment, Device, Visit
@@ -58,7 +59,7 @@ class Answer(StrEnum):
     OTHER_DEVICE = "other_device"
     """All right, but another browser is live: the spoken code is needed too."""
     CODE_NEEDED = "code_needed"
-    """Too many wrong answers, or no birth date in the booking: the spoken code is needed."""
+    """No birth date in the booking: the spoken code is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +100,16 @@ async def claim(
 
     :raises TooManyAttempts: too early after a wrong one; it was not looked at.
     """
+    async with database.read(visit.organisation_id) as session:
+        join_key = await keyring.load_secret(session, visit.organisation_id, "join")
+    if brought.secret and not _is_known_secret(join_key, visit, brought.secret):
+        return Claimed(Answer.NOT_MATCHED)
     wait = claim_wait_seconds(visit.failed_claims, visit.last_failed_claim_at, now)
     if wait:
         raise TooManyAttempts(wait)
     async with database.begin(visit.organisation_id) as session:
         await _take_attempt(session, visit, now)
-        answer = await _judge(session, keyring, visit, brought, now)
+        answer = await _judge(session, keyring, join_key, visit, brought, now)
         if answer is Answer.CLAIMED and not brought.code:
             answer = await _check_other_devices(session, visit, device_id)
         if answer is Answer.NOT_MATCHED:
@@ -144,14 +149,16 @@ async def _give_attempt_back(session: AsyncSession, visit: Visit, *, is_right: b
 
 
 async def _judge(
-    session: AsyncSession, keyring: Keyring, visit: Visit, brought: Claim, now: datetime
+    session: AsyncSession,
+    keyring: Keyring,
+    join_key: bytes,
+    visit: Visit,
+    brought: Claim,
+    now: datetime,
 ) -> Answer:
-    join_key = await keyring.load_secret(session, visit.organisation_id, "join")
     link = derive_link(join_key, visit.id, visit.link_version)
     if _is_old_secret(join_key, visit, brought.secret):
         return Answer.LINK_REVOKED
-    if visit.failed_claims >= CODE_NEEDED_AFTER and not brought.code:
-        return Answer.CODE_NEEDED
     identity = await open_identity(keyring, session, visit.appointment.patient)
     known = identity.birth_date
     is_right = _matches(link, brought)
@@ -170,6 +177,11 @@ def _matches(link: JoinLink, brought: Claim) -> bool:
     is_secret_right = compare_digest(link.fragment, brought.secret or link.fragment)
     is_code_right = compare_digest(link.code, brought.code or link.code)
     return is_secret_right and is_code_right and bool(brought.secret or brought.code)
+
+
+def _is_known_secret(join_key: bytes, visit: Visit, secret: str) -> bool:
+    link = derive_link(join_key, visit.id, visit.link_version)
+    return compare_digest(link.fragment, secret) or _is_old_secret(join_key, visit, secret)
 
 
 def _is_old_secret(join_key: bytes, visit: Visit, secret: str) -> bool:

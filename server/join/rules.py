@@ -13,8 +13,6 @@ from server.joinlink import normalise
 LOCATOR_LENGTH: Final = 10
 SHOW_PHONE_AFTER: Final = 5
 """Wrong answers after which the page shows the desk's number big."""
-CODE_NEEDED_AFTER: Final = 20
-"""Wrong answers after which link and birth date are not enough: a birth date can be guessed."""
 _WAIT_SECONDS: Final = (0, 0, 1, 2, 3, 4, 6, 8, 10, 15, 20)
 _LONGEST_WAIT_SECONDS: Final = 30
 _FIRST_YEAR: Final = 1900

@@ -59,8 +59,8 @@ class Host:
 
     def close(self) -> None:
         for process in self._forwarders:
-            process.kill()
-            process.wait()
+            with process:
+                process.kill()
         run("ip", "netns", "del", self.namespace)
 
 

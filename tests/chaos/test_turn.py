@@ -90,4 +90,5 @@ async def test_relay_only_until_admitted_and_a_call_without_a_direct_way(tmp_pat
             await clinician("admit").click()
             for person in (patient, clinician):
                 await person.sees_moving_picture()
+            for person in (patient, clinician):
                 await person.close()
