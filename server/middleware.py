@@ -82,7 +82,7 @@ async def refuse_cross_site(request: web.Request, handler: Handler) -> web.Strea
 
     Browsers say where a request comes from in ``Sec-Fetch-Site``, older ones in ``Origin``;
     a request that says neither does not come from our pages. ``Origin: null`` is what Chromium
-    sends with a plain form under our ``Referrer-Policy: no-referrer`` (Fetch §3.2).
+    sends with a plain form under ``Referrer-Policy: no-referrer`` (Fetch §3.2).
     """
     if request.method not in _SAFE_METHODS:
         own = request.app[SETTINGS].base_url

@@ -21,14 +21,13 @@ from sqlalchemy.orm import joinedload
 
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.auth import PATIENT, Route, actor_of
+from server.consents import has_consented
 from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed
 from server.errors import Conflict, NotFound
 from server.joinlink import LinkPhase, link_phase
 from server.models import (
     Appointment,
     CheckIn,
-    Consent,
-    ConsentKind,
     Organisation,
     Visit,
     VisitState,
@@ -86,11 +85,12 @@ async def show_room(request: web.Request) -> web.StreamResponse:
     async with request.app[DATABASE].read(actor.organisation) as session:
         visit = await _load_visit(session, actor.visit_id)
         organisation = await session.get_one(Organisation, actor.organisation)
+        is_agreed = await has_consented(session, visit.id)
     if visit.state is VisitState.ENDED:
         raise web.HTTPSeeOther(f"/v/{locator}/end")
     if visit.state is VisitState.CANCELLED:
         raise web.HTTPSeeOther(f"/v/{locator}")
-    if visit.state not in _LIVE:
+    if visit.state not in _LIVE or not is_agreed:
         raise web.HTTPSeeOther(f"/v/{locator}/check-in")
     doctor = visit.appointment.clinician.display_name if visit.appointment.clinician else ""
     page_data = {
@@ -121,7 +121,8 @@ async def issue_ticket(request: web.Request) -> web.StreamResponse:
     actor = actor_of(request)
     async with request.app[DATABASE].read(actor.organisation) as session:
         visit = await _load_visit(session, actor.visit_id)
-    if visit.state not in _LIVE:
+        is_agreed = await has_consented(session, visit.id)
+    if visit.state not in _LIVE or not is_agreed:
         raise Conflict(f"visit is {visit.state}")
     ticket = request.app[HUB].issue_ticket(visit.id, PARTICIPANT, Role.PATIENT, now_of(request))
     return json_response({"ticket": ticket})
@@ -165,11 +166,7 @@ async def _may_wait(session: AsyncSession, visit: Visit, now: datetime) -> bool:
     check_in = await session.get(CheckIn, visit.id)
     if check_in is None or check_in.completed_at is None:
         return False
-    answers = await session.scalars(
-        select(Consent).where(Consent.visit_id == visit.id).order_by(Consent.answered_at)
-    )
-    latest = {consent.kind: consent.is_given for consent in answers}
-    return all(latest.get(kind, False) for kind in ConsentKind)
+    return await has_consented(session, visit.id)
 
 
 # ---- what rooms ask of the records -----------------------------------------------------

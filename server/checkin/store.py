@@ -14,6 +14,7 @@ from sqlalchemy.orm import joinedload
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.auth import Actor
 from server.checkin.texts import ConsentText
+from server.consents import load_latest_consents
 from server.errors import Conflict, NotFound
 from server.keyring import Keyring
 from server.models import (
@@ -76,7 +77,7 @@ async def load_progress(session: AsyncSession, keyring: Keyring, actor: Actor) -
     if visit is None:
         raise NotFound
     check_in = await session.get(CheckIn, visit.id)
-    latest = await _load_latest_consents(session, visit.id)
+    latest = await load_latest_consents(session, visit.id)
     return Progress(
         organisation=await session.get_one(Organisation, actor.organisation),
         visit=visit,
@@ -168,7 +169,7 @@ async def save_consents(
     """Write an answer to each text: yes for :attr:`Act.CONSENT_GIVEN`, else no. An answer that
     says again the same about the same text is not written twice."""
     is_given = act is Act.CONSENT_GIVEN
-    latest = await _load_latest_consents(session, actor.visit_id)
+    latest = await load_latest_consents(session, actor.visit_id)
     for text in texts:
         known = latest.get(text.kind)
         if known and known.is_given == is_given and known.text_hash == text.hash:
@@ -212,10 +213,3 @@ async def leave_waiting_room(session: AsyncSession, actor: Actor) -> None:
 def entry_of(actor: Actor, now: datetime, act: Act, facts: dict[str, Fact] | None = None) -> Entry:
     """A line of the session log for an act of this patient."""
     return Entry(now, act, ActorRole.PATIENT, actor.id, actor.visit_id, facts or {})
-
-
-async def _load_latest_consents(session: AsyncSession, visit_id: str) -> dict[ConsentKind, Consent]:
-    answers = await session.scalars(
-        select(Consent).where(Consent.visit_id == visit_id).order_by(Consent.answered_at)
-    )
-    return {consent.kind: consent for consent in answers}
