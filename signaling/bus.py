@@ -87,10 +87,12 @@ class LocalRoomLog:
     async def append(self, room_id: str, entry: Entry) -> None:
         log = self._logs[room_id]
         log.last_seq += 1
-        entry.event = msgspec.structs.replace(entry.event, seq=log.last_seq)
+        event = entry.event = msgspec.structs.replace(entry.event, seq=log.last_seq)
         log.entries.append(entry)
-        log.payload_bytes += _payload_bytes(entry)
-        log.drop_oldest()
+        if isinstance(event, Signal):
+            log.payload_bytes += len(event.payload)
+        if len(log.entries) > MAX_ENTRIES or log.payload_bytes > MAX_PAYLOAD_BYTES:
+            log.drop_oldest()
         for deliver in log.delivers:
             deliver(entry)
 
@@ -102,6 +104,8 @@ class LocalRoomLog:
 
     def trim(self, room_id: str, one: str, other: str | None, before: int) -> None:
         log = self._logs[room_id]
+        if not log.payload_bytes:
+            return
         kept = [
             entry
             for entry in log.entries

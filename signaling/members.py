@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -68,13 +68,16 @@ class Member:
     camera: bool = False
     screen: bool = False
 
-    @property
-    def is_present(self) -> bool:
-        return self.state in PRESENT
+    is_present: bool = field(init=False)
+    is_out: bool = field(init=False)
 
-    @property
-    def is_out(self) -> bool:
-        return self.state in OUT
+    def __post_init__(self) -> None:
+        self._enter(self.state)
+
+    def _enter(self, state: ParticipantState) -> None:
+        self.state = state
+        self.is_present = state in PRESENT
+        self.is_out = state in OUT
 
     def move(self, event: type[Event], now: datetime | None = None) -> bool:
         """Follows ``TRANSITIONS``; False when the event changes nothing for this one."""
@@ -85,7 +88,7 @@ class Member:
             return False
         if after is _AWAY:
             self.state_before_away, self.away_since = self.state, now
-        self.state = after
+        self._enter(after)
         return True
 
     def _move_while_away(self, event: type[Event]) -> bool:
@@ -98,7 +101,7 @@ class Member:
     def come_back(self, socket: str) -> None:
         """The same page speaks on another socket."""
         if self.state is _AWAY:
-            self.state = self.state_before_away
+            self._enter(self.state_before_away)
         self.away_since = None
         self.socket = socket
 

@@ -139,21 +139,23 @@ class Rooms:
     def _apply(self, opened: OpenRoom, entry: Entry) -> None:
         effects = opened.room.apply(entry, self._clock())
         for effect in effects:
-            match effect:
-                case Deliver(event=event, to=to):
-                    self._deliver(opened, event, to)
-                case Dismiss(participant=participant, keep=keep, bye=bye):
-                    socket = opened.sockets.get(participant)
-                    if socket is None or socket.id == keep:
-                        continue
-                    if bye is None:
-                        socket.cut()
-                    else:
-                        socket.end(bye.reason, bye.action)
-                case Trim(one=one, other=other, before=before):
-                    self._log.trim(opened.room_id, one, other, before)
-        if effects and entry.node == self._node and not isinstance(entry.event, Signal):
+            if isinstance(effect, Deliver):
+                self._deliver(opened, effect.event, effect.to)
+            elif isinstance(effect, Trim):
+                self._log.trim(opened.room_id, effect.one, effect.other, effect.before)
+            else:
+                self._dismiss(opened, effect)
+        if effects and not isinstance(entry.event, Signal) and entry.node == self._node:
             self._hooks.observe(opened.room_id, entry.event)
+
+    def _dismiss(self, opened: OpenRoom, effect: Dismiss) -> None:
+        socket = opened.sockets.get(effect.participant)
+        if socket is None or socket.id == effect.keep:
+            return
+        if effect.bye is None:
+            socket.cut()
+        else:
+            socket.end(effect.bye.reason, effect.bye.action)
 
     def _deliver(self, opened: OpenRoom, event: RoomEvent, to: tuple[str, ...]) -> None:
         payload = b""

@@ -6,7 +6,8 @@ change, or raises ``Refused``.
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Final, assert_never
 
 from signaling.members import Member
 from signaling.messages import (
@@ -17,6 +18,7 @@ from signaling.messages import (
     Away,
     Candidates,
     CandidatesEvent,
+    ClientMessage,
     Gone,
     Joined,
     Leave,
@@ -34,6 +36,12 @@ from signaling.messages import (
 )
 from signaling.reasons import RefusalCode, Refused
 from signaling.room import Room, SignalEvent
+
+_SIGNAL_EVENTS: Final[Mapping[type[ClientMessage], type[SignalEvent]]] = {
+    Candidates: CandidatesEvent,
+    Offer: OfferEvent,
+    Answer: AnswerEvent,
+}
 
 NumberedFrame = Offer | Answer | Candidates | SetMedia | ProveMedia | Admit | TurnAway | Leave
 
@@ -92,16 +100,9 @@ def _decide_signal(
     generation = max(sender.generation, to.generation)
     if frame.generation != generation:
         return None
-    who, payload = sender.participant, frame.payload
-    match frame:
-        case Candidates():
-            return CandidatesEvent(sender=who, to=frame.to, generation=generation, payload=payload)
-        case Offer():
-            return OfferEvent(sender=who, to=frame.to, generation=generation, payload=payload)
-        case Answer():
-            return AnswerEvent(sender=who, to=frame.to, generation=generation, payload=payload)
-        case _:
-            assert_never(frame)
+    return _SIGNAL_EVENTS[type(frame)](
+        sender=sender.participant, to=frame.to, generation=generation, payload=frame.payload
+    )
 
 
 def _decide_media(sender: Member, frame: SetMedia) -> MediaChanged | None:
