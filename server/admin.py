@@ -70,10 +70,11 @@ async def add_organisation(
 
 
 async def add_user(session: AsyncSession, user: User) -> None:
-    """Store a member of staff.
+    """Store a member of staff; usernames are kept in lower case.
 
     :raises CommandFailed: the username is taken, or a clinician has no code.
     """
+    user.username = user.username.lower()
     if await session.scalar(select(User.id).where(User.username == user.username)) is not None:
         raise CommandFailed(f"There is already a user with the name {user.username}")
     if user.role is UserRole.CLINICIAN and not user.code:

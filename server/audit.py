@@ -30,6 +30,7 @@ class Act(StrEnum):
     BOOKING_MOVED = "booking.moved"
     BOOKING_CANCELLED = "booking.cancelled"
     BOOKING_ASSIGNED = "booking.assigned"
+    CONTACT_OPENED = "contact.opened"
     CONTACT_CORRECTED = "contact.corrected"
     LINK_ISSUED = "link.issued"
     LINK_READ = "link.read"

@@ -591,6 +591,7 @@ async def test_revoking_closes_the_page_that_holds_the_link(
 ) -> None:
     visit = await make_visit(cast.toscana, state=VisitState.WAITING)
     patient = await site.patient(visit)
+    await patient.post(f"/v/{visit.locator}/check-in/consents", visit="yes", tool="yes")
     ticket = json.loads((await patient.send("POST", f"/v/{visit.locator}/ticket", {})).text)
 
     async with site.session.ws_connect(

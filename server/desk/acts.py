@@ -26,8 +26,11 @@ _DEAD = frozenset({LinkPhase.DEAD, LinkPhase.EXPIRED})
 
 async def show_visit(request: web.Request) -> web.StreamResponse:
     """Identity, contact and booking of one visit; no word of the clinical card."""
-    async with request.app[DATABASE].read(actor_of(request).organisation) as session:
+    actor = actor_of(request)
+    async with request.app[DATABASE].begin(actor.organisation) as session:
         line = await _load_line(request, session)
+        entry = _entry(request, Act.CONTACT_OPENED, line.visit, {})
+        await append(session, actor.organisation, entry)
         return await _render(request, session, line)
 
 
