@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from server.cup.csvfile import _NAMES
 from server.settings import ENVIRONMENT_PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +83,13 @@ def test_cryptography_stays_in_its_places(path: Path) -> None:
     has_import = re.search(r"^(?:from|import) cryptography", path.read_text(), re.MULTILINE)
 
     assert has_import is None or str(path.relative_to(ROOT)) in allowed
+
+
+def test_csv_columns_of_the_readme_are_those_that_are_read() -> None:
+    readme = (ROOT / "README.md").read_text()
+    listed = readme.split("<!-- csv -->")[1].split("<!-- /csv -->")[0]
+
+    assert re.findall(r"`(\w+)`", listed) == [names[0] for names in _NAMES.values()]
 
 
 def test_settings_of_the_readme_are_the_settings() -> None:
