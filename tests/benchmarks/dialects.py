@@ -46,6 +46,9 @@ class Seat:
 class Dialect(Protocol):
     """A protocol in which two sides set a call up."""
 
+    candidate_frames: int
+    """In how many frames a side sends its ten candidates."""
+
     def address(self, port: int, seat: Seat) -> str: ...
 
     def hello(self, seat: Seat) -> bytes | None:
@@ -99,6 +102,11 @@ _SIGNAL_TYPES: Final = frozenset({"offer", "answer", "candidates", "candidate"})
 class Accanto:
     """``signaling/PROTOCOL.md``."""
 
+    def __init__(self, candidate_frames: int = CANDIDATES) -> None:
+        self.candidate_frames = candidate_frames
+        batch = b",".join([_CANDIDATE] * (CANDIDATES // candidate_frames))
+        self._payloads = _PAYLOADS | {Signal.CANDIDATE: b"[%b]" % batch}
+
     _TYPES: Final = {
         Signal.OFFER: b"offer",
         Signal.ANSWER: b"answer",
@@ -113,14 +121,12 @@ class Accanto:
 
     def signal(self, seat: Seat, signal: Signal) -> bytes:
         seat.cseq += 1
-        is_list = signal is Signal.CANDIDATE
-        payload = b"[%b]" % _PAYLOADS[signal] if is_list else _PAYLOADS[signal]
         return b'{"type":"%b","cseq":%d,"to":"%b","generation":%d,"payload":%b}' % (
             self._TYPES[signal],
             seat.cseq,
             b"clinician" if seat.is_patient else b"patient",
             seat.generation,
-            payload,
+            self._payloads[signal],
         )
 
     def farewell(self, seat: Seat) -> bytes:
@@ -144,6 +150,8 @@ class Accanto:
 
 class PeerJs:
     """PeerJS server: the address is the hello, frames go to another peer by its name."""
+
+    candidate_frames = CANDIDATES
 
     def address(self, port: int, seat: Seat) -> str:
         return f"ws://127.0.0.1:{port}/peerjs?key=peerjs&id={seat.key}&token={seat.key}"
@@ -171,6 +179,8 @@ class PeerJs:
 class BareRelay:
     """``relay.py``; the two sides of a room have the same key."""
 
+    candidate_frames = CANDIDATES
+
     def address(self, port: int, seat: Seat) -> str:
         return f"ws://127.0.0.1:{port}/ws"
 
@@ -192,6 +202,7 @@ class BareRelay:
 
 DIALECTS: Final[dict[str, Dialect]] = {
     "accanto": Accanto(),
+    "accanto-page": Accanto(candidate_frames=2),
     "peerjs": PeerJs(),
     "relay": BareRelay(),
 }

@@ -16,10 +16,9 @@ import msgspec
 import uvloop
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from tests.benchmarks.dialects import CANDIDATES, DIALECTS, Dialect, Heard, Seat, Signal
+from tests.benchmarks.dialects import DIALECTS, Dialect, Heard, Seat, Signal
 
 CALL_WITHIN_SECONDS: Final = 15.0
-_SIGNALS_PER_SIDE: Final = 1 + CANDIDATES
 
 
 class Job(msgspec.Struct):
@@ -81,11 +80,11 @@ class _Side(WSListener):
         self.call.on_disconnected()
 
     def signal(self, description: Signal) -> None:
-        """The description and then each candidate in a frame of its own, as pages trickle."""
+        """The description and then the candidates."""
         assert self.transport is not None
         dialect, seat, send = self.call.dialect, self.seat, self.transport.send
         send(WSMsgType.TEXT, dialect.signal(seat, description))
-        for _ in range(CANDIDATES):
+        for _ in range(dialect.candidate_frames):
             send(WSMsgType.TEXT, dialect.signal(seat, Signal.CANDIDATE))
 
     def leave(self) -> None:
@@ -118,6 +117,7 @@ class _Call:
         self.clinician = _Side(self, Seat(keys[1], keys[0], is_patient=False))
         self.is_lost = False
         self._is_over = False
+        self._signals_per_side = 1 + dialect.candidate_frames
         self.latency_ms = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -153,13 +153,15 @@ class _Call:
             side.signal(Signal.OFFER)
 
     def _part_when_complete(self) -> None:
-        if self.patient.signals == self.clinician.signals == _SIGNALS_PER_SIDE:
+        if self._is_complete():
             self.patient.leave()
 
     def on_disconnected(self) -> None:
         if self.patient.is_over and self.clinician.is_over:
-            counts = (self.patient.signals, self.clinician.signals)
-            self.end(is_lost=counts != (_SIGNALS_PER_SIDE, _SIGNALS_PER_SIDE))
+            self.end(is_lost=not self._is_complete())
+
+    def _is_complete(self) -> bool:
+        return self.patient.signals == self.clinician.signals == self._signals_per_side
 
     def end(self, *, is_lost: bool) -> None:
         if self._is_over:

@@ -2,7 +2,8 @@
 
 Two sockets, the ticket, an offer and an answer of 2.5 kB, ten candidates each way in a frame of
 their own, goodbye and close; twenty calls at a time. Tickets are issued outside the clock and
-verified inside it. The three servers stay up for the whole run and are loaded in turns.
+verified inside it. A second row of the product sends the candidates as its page does, in batches.
+The three servers stay up for the whole run and are loaded in turns.
 """
 
 from __future__ import annotations
@@ -63,14 +64,14 @@ async def measure(folder: Path, rounds: int) -> Report:
          "lost"),
     )  # fmt: skip
     async with AsyncExitStack() as stack:
-        targets = await _start_targets(stack, folder, WARM_UP_CALLS + rounds * CALLS)
+        targets = await _start_targets(stack, folder, 2 * (WARM_UP_CALLS + rounds * CALLS))
         for target in targets:
             await _load(target, WARM_UP_CALLS)
         for number in range(rounds):
             turn = number % len(targets)
             for target in targets[turn:] + targets[:turn]:
                 await _measure_round(target)
-    _fill(report, *targets)
+    _fill(report, targets)
     return report
 
 
@@ -88,8 +89,10 @@ async def _start_targets(stack: AsyncExitStack, folder: Path, calls: int) -> lis
     relay = await stack.enter_async_context(
         running(relay_command(port), port, folder / "relay.log")
     )
+    tickets = ticket_pairs(ground)
     return [
-        Target("Accanto, everything on", "accanto", accanto, ticket_pairs(ground)),
+        Target("Accanto, everything on", "accanto", accanto, tickets),
+        Target("the same, candidates 2 × 5", "accanto-page", accanto, tickets),
         Target("PeerJS server", "peerjs", peerjs, name_pairs()),
         Target("bare aiohttp relay", "relay", relay, room_pairs()),
     ]
@@ -135,8 +138,9 @@ async def play(job: Job) -> Result:
     return msgspec.json.decode(output, type=Result)
 
 
-def _fill(report: Report, accanto: Target, peerjs: Target, relay: Target) -> None:
-    for target in (accanto, peerjs, relay):
+def _fill(report: Report, targets: list[Target]) -> None:
+    accanto, _, peerjs, relay = targets
+    for target in targets:
         by_peer = ratios(target.cpu_ms, peerjs.cpu_ms)
         by_relay = ratios(target.cpu_ms, relay.cpu_ms)
         figures = {
