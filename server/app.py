@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> web.Application:
     app[PAGES] = Pages(assets)
     app[login.THROTTLES] = login.Throttles()
     app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)
-    hooks = VisitHooks(app[DATABASE], app[CLOCK], has_turn=bool(settings.turn_urls))
+    hooks = VisitHooks(app[DATABASE], app[CLOCK])
     app[HUB] = _create_hub(settings, app[KEYRING], hooks)
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)

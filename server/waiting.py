@@ -33,6 +33,7 @@ from server.models import (
     VisitState,
 )
 from server.pages import json_response
+from server.roomseed import PATIENT_SEAT, seed_of
 from server.services import DATABASE, HUB, PAGES, now_of
 from signaling.hub import Refused, RoomSeed
 from signaling.messages import (
@@ -48,9 +49,8 @@ from signaling.messages import (
 
 logger = logging.getLogger(__name__)
 
-PARTICIPANT: Final = "patient"
 _LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
-_GROUP_SECONDS: Final = 0.05
+_GROUP_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 1.0
 _LONGEST_QUEUE: Final = 10_000
 
@@ -121,10 +121,13 @@ async def issue_ticket(request: web.Request) -> web.StreamResponse:
     actor = actor_of(request)
     async with request.app[DATABASE].read(actor.organisation) as session:
         visit = await _load_visit(session, actor.visit_id)
+        organisation = await session.get_one(Organisation, actor.organisation)
         is_agreed = await has_consented(session, visit.id)
     if visit.state not in _LIVE or not is_agreed:
         raise Conflict(f"visit is {visit.state}")
-    ticket = request.app[HUB].issue_ticket(visit.id, PARTICIPANT, Role.PATIENT, now_of(request))
+    ticket = request.app[HUB].issue_ticket(
+        visit.id, PATIENT_SEAT, Role.PATIENT, now_of(request), seed_of(visit, organisation)
+    )
     return json_response({"ticket": ticket})
 
 
@@ -175,19 +178,17 @@ async def _may_wait(session: AsyncSession, visit: Visit, now: datetime) -> bool:
 class VisitHooks:
     """The rooms' door to the records (:class:`signaling.hub.RoomHooks`).
 
-    Log rows of running calls are written in groups, at most 50 ms after they happen; while the
-    database is away they wait in memory and calls go on.
+    Log rows of running calls are written in groups, a quarter of a second after they happen; while
+    the database is away they wait in memory and calls go on.
     """
 
-    def __init__(
-        self, database: Database, clock: Callable[[], datetime], *, has_turn: bool
-    ) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
-        self._has_turn = has_turn
         self._clock = clock
         self._organisations: dict[str, OrganisationId] = {}
-        self._seen: set[tuple[str, str]] = set()
-        self._queue: list[Entry] = []
+        self._seen: dict[str, set[str]] = {}
+        """Who was in an open room before."""
+        self._queue: list[tuple[OrganisationId, Entry]] = []
         self._has_entries = asyncio.Event()
 
     async def load(self, room_id: str) -> RoomSeed:
@@ -197,15 +198,16 @@ class VisitHooks:
             if visit is None:
                 raise Refused("no_visit")
             organisation = await session.get_one(Organisation, visit.organisation_id)
-        self._organisations[room_id] = visit.organisation_id
-        outcome = visit.outcome.value if visit.outcome else None
-        return RoomSeed(
-            admitted=frozenset({PARTICIPANT} if visit.state is VisitState.IN_VISIT else ()),
-            late_minutes=visit.late_minutes,
-            outcome="cancelled" if visit.state is VisitState.CANCELLED else outcome,
-            relay_until_admitted=self._has_turn,
-            relay_always=organisation.is_relay_only,
-        )
+        return seed_of(visit, organisation)
+
+    def opened(self, room_id: str, seed: RoomSeed) -> None:
+        """From here on the room's rows have their organisation."""
+        self._organisations[room_id] = OrganisationId(seed.owner)
+
+    def closed(self, room_id: str) -> None:
+        """Forget what was kept of the room; rows still in the queue have what they need."""
+        self._organisations.pop(room_id, None)
+        self._seen.pop(room_id, None)
 
     async def admit(self, room_id: str, by: str, participant: str) -> None:
         """Write the admission before the room knows of it."""
@@ -234,7 +236,7 @@ class VisitHooks:
         if len(self._queue) >= _LONGEST_QUEUE:
             logger.error("session log queue is full, an entry of room %s is lost", room_id)
             return
-        self._queue.append(entry)
+        self._queue.append((self._organisations[room_id], entry))
         self._has_entries.set()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
@@ -257,8 +259,9 @@ class VisitHooks:
     def _entry(self, room_id: str, event: RoomEvent) -> Entry | None:
         match event:
             case Joined(participant=who):
-                is_back = (room_id, who) in self._seen
-                self._seen.add((room_id, who))
+                seen = self._seen.setdefault(room_id, set())
+                is_back = who in seen
+                seen.add(who)
                 act = Act.ROOM_REJOINED if is_back else Act.ROOM_JOINED
                 return self._room_entry(room_id, act, who)
             case Returned(participant=who):
@@ -293,16 +296,12 @@ class VisitHooks:
 
     async def _write_queued(self) -> None:
         """Write all queued entries; they leave the queue only once they are committed."""
-        group = list(self._queue)
-        by_organisation: dict[OrganisationId, list[Entry]] = {}
-        for entry in group:
-            organisation = self._organisations[entry.visit or ""]
-            by_organisation.setdefault(organisation, []).append(entry)
-        for organisation, entries in by_organisation.items():
+        for organisation in {owner for owner, _ in self._queue}:
+            entries = [entry for owner, entry in self._queue if owner == organisation]
             async with self._database.begin(organisation) as session:
                 await append(session, organisation, *entries)
             written = set(map(id, entries))
-            self._queue = [entry for entry in self._queue if id(entry) not in written]
+            self._queue = [row for row in self._queue if id(row[1]) not in written]
         if not self._queue:
             self._has_entries.clear()
 

@@ -101,7 +101,8 @@ class Door:
             socket.end(reason, ByeAction.RECONNECT, code=WSCloseCode.POLICY_VIOLATION)
             return
         try:
-            opened = await self._rooms.enter(claims.room)
+            seed = claims.seed if isinstance(claims, TicketClaims) else None
+            opened = await self._rooms.enter(claims.room, seed)
         except Refused:
             socket.end(ByeReason.CLOSED)
             return

@@ -17,7 +17,8 @@ from signaling.door import Door
 from signaling.ice import IceConfig
 from signaling.messages import MAX_FRAME_BYTES, ByeAction, Gone, Participant, Role, RoomEvent
 from signaling.reasons import ByeReason, Refused
-from signaling.rooms import RoomHooks, Rooms, RoomSeed
+from signaling.rooms import RoomHooks, Rooms
+from signaling.seed import RoomSeed
 from signaling.sockets import CLOSE_DEADLINE_SECONDS, Socket
 from signaling.tickets import NONCE_BYTES, issue_ticket
 
@@ -60,12 +61,26 @@ class Hub:
         self._is_closing = False
         self._has_emptied = asyncio.Event()
 
-    def issue_ticket(self, room_id: str, participant: str, role: Role, now: datetime) -> str:
+    def issue_ticket(
+        self,
+        room_id: str,
+        participant: str,
+        role: Role,
+        now: datetime,
+        seed: RoomSeed | None = None,
+    ) -> str:
         """The right to open one socket, once, within 30 seconds. Who asks was authenticated by
-        the caller; the text goes to the page in a response body, never in an address."""
+        the caller; the text goes to the page in a response body, never in an address. ``seed``
+        is the room as the caller has just read it."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         return issue_ticket(
-            self._key, room=room_id, participant=participant, role=role, now=now, nonce=nonce
+            self._key,
+            room=room_id,
+            participant=participant,
+            role=role,
+            now=now,
+            nonce=nonce,
+            seed=seed,
         )
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -113,6 +128,8 @@ class Hub:
         opened = await self._rooms.find_or_wait(room_id)
         if opened is not None:
             await self._rooms.append(opened, event)
+        else:
+            self._rooms.note_change(room_id)
 
     def presence(self, room_id: str) -> list[Participant]:
         """Everybody the open room knows, whoever left included; empty when it is not open."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
@@ -16,20 +15,12 @@ from signaling.bus import RoomLog
 from signaling.entries import Entry
 from signaling.messages import RoomEvent, Signal
 from signaling.room import Deliver, Dismiss, Room, Trim
+from signaling.seed import RoomSeed
 from signaling.sockets import Socket, encode
 
 EMPTY_ROOM_SECONDS: Final = 180.0
-
-
-@dataclass(frozen=True, slots=True)
-class RoomSeed:
-    """What the records know of a room when a node opens it."""
-
-    admitted: frozenset[str]
-    late_minutes: int
-    outcome: str | None
-    relay_until_admitted: bool
-    relay_always: bool
+SEED_SECONDS: Final = 60.0
+"""Longer than a ticket lives: what changed within it may be newer than the seed of a ticket."""
 
 
 class RoomHooks(Protocol):
@@ -37,7 +28,13 @@ class RoomHooks(Protocol):
 
     async def load(self, room_id: str) -> RoomSeed:
         """Read what is kept of a room when this node opens it; raises ``Refused`` when there
-        is no such room."""
+        is no such room. Spared when the ticket carries a seed that cannot be stale."""
+
+    def opened(self, room_id: str, seed: RoomSeed) -> None:
+        """This node has the room now. Must be quick and must not raise."""
+
+    def closed(self, room_id: str) -> None:
+        """This node has forgotten the room. As ``opened``."""
 
     async def admit(self, room_id: str, by: str, participant: str) -> None:
         """Keep the act before the room sees it; raises ``Refused``. May be repeated for the
@@ -72,7 +69,7 @@ class OpenRoom:
 class Rooms:
     """All open rooms of this node over one ``RoomLog``."""
 
-    __slots__ = ("_clock", "_hooks", "_log", "_node", "_open", "_opening")
+    __slots__ = ("_changed_at", "_clock", "_hooks", "_log", "_node", "_open", "_opening")
 
     def __init__(
         self, log: RoomLog, hooks: RoomHooks, node: str, clock: Callable[[], datetime]
@@ -83,6 +80,8 @@ class Rooms:
         self._clock = clock
         self._open: dict[str, OpenRoom] = {}
         self._opening: dict[str, asyncio.Task[OpenRoom]] = {}
+        self._changed_at: dict[str, float] = {}
+        """When a room that is not open was last open or told of an act."""
 
     def find(self, room_id: str) -> OpenRoom | None:
         return self._open.get(room_id)
@@ -94,26 +93,28 @@ class Rooms:
             await asyncio.wait({opening})
         return self._open.get(room_id)
 
-    async def enter(self, room_id: str) -> OpenRoom:
-        """The room, opened from the records when this node does not have it yet. Whoever enters
-        calls ``leave`` in the end."""
+    async def enter(self, room_id: str, seed: RoomSeed | None = None) -> OpenRoom:
+        """The room, opened when this node does not have it yet: from ``seed``, else from the
+        records. Whoever enters calls ``leave`` in the end."""
         opened = self._open.get(room_id)
         if opened is None:
             opening = self._opening.get(room_id)
             if opening is None:
-                opening = asyncio.create_task(self._load(room_id))
+                opening = asyncio.create_task(self._start(room_id, seed))
                 self._opening[room_id] = opening
             opened = await asyncio.shield(opening)
         opened.guests += 1
         return opened
 
-    async def _load(self, room_id: str) -> OpenRoom:
+    async def _start(self, room_id: str, seed: RoomSeed | None) -> OpenRoom:
         try:
-            seed = await self._hooks.load(room_id)
+            if seed is None or room_id in self._changed_at:
+                seed = await self._hooks.load(room_id)
             opened = OpenRoom(room_id, seed, asyncio.get_running_loop().time())
             opened.deliver = partial(self._apply, opened)
             opened.epoch = await self._log.open(room_id, opened.deliver)
             self._open[room_id] = opened
+            self._hooks.opened(room_id, seed)
             return opened
         finally:
             del self._opening[room_id]
@@ -173,8 +174,15 @@ class Rooms:
             if opened.room.is_deserted:
                 await self._drop(opened)
 
+    def note_change(self, room_id: str) -> None:
+        """A ticket issued before now may carry an old seed of this room."""
+        self._changed_at[room_id] = asyncio.get_running_loop().time()
+
     async def drop_empty(self, now: float) -> None:
         """Forgets the rooms in which nobody of this node has been for a while."""
+        for room_id, changed_at in list(self._changed_at.items()):
+            if now - changed_at >= SEED_SECONDS:
+                del self._changed_at[room_id]
         for opened in list(self._open.values()):
             if not opened.guests and now - opened.empty_since >= EMPTY_ROOM_SECONDS:
                 await self._drop(opened)
@@ -189,3 +197,5 @@ class Rooms:
         if self._open.pop(opened.room_id, None) is opened:
             await self._log.close(opened.room_id, opened.deliver)
             del opened.deliver  # it holds the room in turn
+            self.note_change(opened.room_id)
+            self._hooks.closed(opened.room_id)

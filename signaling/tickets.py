@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from signaling.messages import Role
+from signaling.seed import RoomSeed
 
 TICKET_SECONDS: Final = 30
 RESUME_TOKEN_SECONDS: Final = 6 * 3600
@@ -34,6 +35,8 @@ class TicketClaims(msgspec.Struct, frozen=True, array_like=True):
     role: Role
     expires: int
     nonce: str
+    seed: RoomSeed | None = None
+    """The room as it was when the ticket was issued; spares the records a question."""
 
 
 class ResumeClaims(msgspec.Struct, frozen=True, array_like=True):
@@ -54,11 +57,18 @@ _resume_decoder: Final = msgspec.json.Decoder(ResumeClaims)
 
 
 def issue_ticket(
-    key: bytes, *, room: str, participant: str, role: Role, now: datetime, nonce: bytes
+    key: bytes,
+    *,
+    room: str,
+    participant: str,
+    role: Role,
+    now: datetime,
+    nonce: bytes,
+    seed: RoomSeed | None = None,
 ) -> str:
     """A ticket for one participant and one room, good for 30 seconds from ``now``."""
     expires = int(now.timestamp()) + TICKET_SECONDS
-    claims = TicketClaims(room, participant, role, expires, _to_text(nonce))
+    claims = TicketClaims(room, participant, role, expires, _to_text(nonce), seed)
     return _sign(key, b"ticket", claims)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
+from msgspec import structs
 
 from signaling import sockets as sockets_module
 from signaling.bus import LocalRoomLog
@@ -34,6 +35,7 @@ class Records:
     admitted: list[tuple[str, str, str]] = field(default_factory=list)
     turned_away: list[tuple[str, str, str]] = field(default_factory=list)
     observed: list[tuple[str, RoomEvent]] = field(default_factory=list)
+    open_rooms: set[str] = field(default_factory=set)
     refusal: str = ""
     loads: int = 0
 
@@ -53,6 +55,12 @@ class Records:
 
     def observe(self, room_id: str, event: RoomEvent) -> None:
         self.observed.append((room_id, event))
+
+    def opened(self, room_id: str, seed: RoomSeed) -> None:
+        self.open_rooms.add(room_id)
+
+    def closed(self, room_id: str) -> None:
+        self.open_rooms.remove(room_id)
 
     def tags(self) -> list[str]:
         return [str(event.__struct_config__.tag) for _, event in self.observed]
@@ -779,3 +787,44 @@ async def test_nothing_crosses_from_one_visit_to_another(
     for room, frame in heard:
         assert frame.get("payload", {}).get("visit", room) == room
         assert strangers[room] not in json.dumps(frame)
+
+
+# ---- the seed of a ticket --------------------------------------------------------------
+
+
+async def join_with_seed(house: House, who: str, seed: RoomSeed) -> dict[str, Any]:
+    page = await house.open()
+    ticket = house.hub.issue_ticket("visit", who, Role.PATIENT, house.clock.now, seed)
+    await page.send("hello", versions=[1], ticket=ticket)
+    return await page.receive()
+
+
+async def test_a_ticket_with_a_seed_spares_the_records_a_question(build: Build) -> None:
+    house = await build()
+
+    welcome = await join_with_seed(house, "anna", structs.replace(FRESH, late_minutes=7))
+
+    assert (welcome["late_minutes"], house.records.loads) == (7, 0)
+    assert house.records.open_rooms == {"visit"}
+
+
+async def test_a_seed_that_may_be_old_is_not_believed(build: Build) -> None:
+    house = await build()
+    house.records.seeds["visit"] = structs.replace(FRESH, outcome="completed")
+
+    await house.hub.publish("visit", Closed(outcome="completed"))
+    frame = await join_with_seed(house, "anna", FRESH)
+
+    assert (frame["type"], frame["reason"], house.records.loads) == ("bye", "closed", 1)
+
+
+async def test_a_room_that_was_open_is_read_again(build: Build) -> None:
+    house = await build()
+    await join_with_seed(house, "anna", FRESH)
+    await house.pages[-1].act("leave")
+    await house.pages[-1].end()
+    house.records.seeds["visit"] = structs.replace(FRESH, late_minutes=5)
+
+    welcome = await join_with_seed(house, "anna", FRESH)
+
+    assert (welcome["late_minutes"], house.records.loads) == (5, 1)

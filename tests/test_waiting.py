@@ -156,9 +156,13 @@ async def test_each_outcome_has_its_words_at_the_end(
 
 @pytest.fixture
 async def hooks(database: Database) -> AsyncIterator[VisitHooks]:
-    hooks = VisitHooks(database, lambda: datetime.now(UTC), has_turn=False)
+    hooks = VisitHooks(database, lambda: datetime.now(UTC))
     async for _ in hooks.lifetime(web.Application()):
         yield hooks
+
+
+async def open_room(hooks: VisitHooks, visit: Visit) -> None:
+    hooks.opened(visit.id, await hooks.load(visit.id))
 
 
 async def test_a_room_knows_what_the_records_know(
@@ -182,7 +186,7 @@ async def test_a_room_knows_what_the_records_know(
 async def test_only_a_waiting_patient_is_admitted_and_the_act_is_logged(
     hooks: VisitHooks, visit: Visit, database: Database
 ) -> None:
-    await hooks.load(visit.id)
+    await open_room(hooks, visit)
     with pytest.raises(Refused):
         await hooks.admit(visit.id, "clinician", "patient")
     await set_visit(database, visit, state=VisitState.WAITING)
@@ -202,7 +206,7 @@ def joined() -> Joined:
 async def test_what_happens_in_a_room_is_logged_in_order(
     hooks: VisitHooks, visit: Visit, database: Database
 ) -> None:
-    await hooks.load(visit.id)
+    await open_room(hooks, visit)
     before = len(await all_acts(database, visit))
 
     hooks.observe(visit.id, joined())
@@ -235,7 +239,7 @@ async def test_rows_of_a_running_call_wait_for_the_database(
     hooks: VisitHooks, visit: Visit, database: Database
 ) -> None:
     """The table is away for a while, as on a bad day of the database."""
-    await hooks.load(visit.id)
+    await open_room(hooks, visit)
     before = len(await all_acts(database, visit))
     await rename_table(database, "log_entry", "log_entry_away")
 

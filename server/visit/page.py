@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from aiohttp import web
 
 from server.audit import Act, append
@@ -11,16 +9,15 @@ from server.auth import actor_of
 from server.caseload import LATE_CHOICES, STILL_TO_COME
 from server.errors import Conflict
 from server.joinlink import ROOM_OPENS, LinkPhase, link_phase
-from server.models import Outcome, Visit
+from server.models import Organisation, Outcome, Visit
 from server.pages import json_response
+from server.roomseed import CLINICIAN_SEAT, seed_of
 from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
 from server.visit.acts import OVER, load_visit, make_entry
 from server.visit.card import Card, load_card
 from server.visit.checks import Ground
 from server.visit.outcome import OutcomeReason
 from signaling.messages import Role
-
-PARTICIPANT: Final = "clinician"
 
 
 async def show_visit(request: web.Request) -> web.StreamResponse:
@@ -73,7 +70,10 @@ async def issue_ticket(request: web.Request) -> web.StreamResponse:
     actor, now = actor_of(request), now_of(request)
     async with request.app[DATABASE].read(actor.organisation) as session:
         visit = await load_visit(request, session)
+        organisation = await session.get_one(Organisation, actor.organisation)
     if link_phase(visit, visit.appointment, now) is not LinkPhase.ROOM:
         raise Conflict("the room is not open")
-    ticket = request.app[HUB].issue_ticket(visit.id, PARTICIPANT, Role.CLINICIAN, now)
+    ticket = request.app[HUB].issue_ticket(
+        visit.id, CLINICIAN_SEAT, Role.CLINICIAN, now, seed_of(visit, organisation)
+    )
     return json_response({"ticket": ticket})
