@@ -39,6 +39,7 @@ from server.models import (
     new_id,
     new_locator,
 )
+from server.roomseed import seed_of
 from server.sealed import (
     Answers,
     Details,
@@ -49,6 +50,7 @@ from server.sealed import (
 )
 from server.settings import load_settings, save_settings
 from signaling.messages import Role
+from signaling.seed import RoomSeed
 from signaling.tickets import NONCE_BYTES, issue_ticket
 
 _MINUTES: Final = 30
@@ -74,6 +76,8 @@ class Ground:
     visits: list[GroundVisit]
     clinician_token: str
     ticket_key: bytes
+    seed: RoomSeed
+    """Of every visit as it was made; a ticket carries it, as the pages' tickets do."""
 
     @property
     def base_url(self) -> str:
@@ -94,6 +98,7 @@ class Ground:
             role=role,
             now=datetime.now(UTC),
             nonce=secrets.token_bytes(NONCE_BYTES),
+            seed=self.seed,
         )
 
 
@@ -116,8 +121,10 @@ async def make_ground(
         visits = [await maker.make_visit(number) for number in range(count)]
         visits += await maker.copy_visit(visits[0], copies)
         token = await start_session(session, maker.clinician, now)
+        visit = await session.get_one(Visit, visits[0].id)
+        seed = seed_of(visit, maker.organisation)
     await database.close()
-    return Ground(data_dir, port, visits, token, keyring.derive("socket-tickets"))
+    return Ground(data_dir, port, visits, token, keyring.derive("socket-tickets"), seed)
 
 
 class _VisitMaker:
@@ -137,6 +144,7 @@ class _VisitMaker:
             is_totp_required=False,
         )
         await add_organisation(self._session, self._keyring, organisation)
+        self.organisation = organisation
         self._organisation = organisation.id
         self.clinician = User(
             organisation_id=organisation.id,
