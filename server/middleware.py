@@ -49,7 +49,9 @@ _HEADERS: Final = {
 
 
 async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler of ``on_response_prepare``."""
+    """Signal handler of ``on_response_prepare``. A socket's 101 shows no page: it needs none."""
+    if isinstance(response, web.WebSocketResponse):
+        return
     response.headers.update(_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.popall("Server", None)
