@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import resource
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -31,8 +32,10 @@ def main() -> None:
     options = parser.parse_args()
     _allow_many_files()
     for name in [options.name] if options.name else BENCHMARKS:
+        load_before = os.getloadavg()
         with tempfile.TemporaryDirectory(prefix=f"accanto-bench-{name}-") as folder:
             report = asyncio.run(BENCHMARKS[name](Path(folder), options.rounds))
+        report.load_before = load_before
         print(report.text(), flush=True)
         print(f"written to {report.write()}\n", flush=True)
 
