@@ -60,7 +60,6 @@ export class CallView {
       this.#remote.srcObject = null;
       return;
     }
-    this.#quality.watch(this.#session.peer);
     if (document.readyState !== "complete") {
       addEventListener("load", () => this.#play(this.#stream), { once: true });
       return;
@@ -90,6 +89,7 @@ export class CallView {
     if (!room) return;
     const peer = peerOf(room);
     const isIn = isAdmitted(room);
+    if (isIn && this.#session.peer) this.#quality.watch(this.#session.peer);
     const state = this.#session.peer?.state;
     const isLineUp = state === "connected";
     const isPeerGone = !peer || peer.presence === "gone";

@@ -31,8 +31,9 @@ const WEAK_LINE_BITRATE = 150_000;
 
 /** @extends {Emitter<PeerEvents>} */
 export class Peer extends Emitter {
-  /** What comes in; give it to a video element only when the fold says admitted. */
+  /** What comes in: silent and dark until `play`, so that an element may hold it before. */
   remote = new MediaStream();
+  #isPlaying = false;
   #options;
   #connection;
   #work;
@@ -81,6 +82,12 @@ export class Peer extends Emitter {
           : this.#setRemote(/** @type {RTCSessionDescriptionInit} */ (payload)),
       )
       .catch((problem) => console.warn(`${type} not taken`, problem.name));
+  }
+
+  /** Lets what comes in be seen and heard; called when the fold says admitted. */
+  play() {
+    this.#isPlaying = true;
+    for (const track of this.remote.getTracks()) track.enabled = true;
   }
 
   /** @param {Tracks} tracks */
@@ -136,7 +143,10 @@ export class Peer extends Emitter {
     connection.addEventListener("icecandidate", ({ candidate }) => {
       if (candidate?.candidate) this.#batchCandidate(candidate);
     });
-    connection.addEventListener("track", ({ track }) => this.remote.addTrack(track));
+    connection.addEventListener("track", ({ track }) => {
+      track.enabled = this.#isPlaying;
+      this.remote.addTrack(track);
+    });
     connection.addEventListener("connectionstatechange", () => {
       this.#planHealing();
       this.emit("state", connection.connectionState);

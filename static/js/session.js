@@ -19,7 +19,7 @@ import { Wire, socketUrl } from "./wire.js";
  * @property {Room} room the fold has moved
  * @property {boolean} wire whether the socket is up
  * @property {RTCPeerConnectionState} line state of the current peer connection
- * @property {MediaStream | null} remote what may be played now
+ * @property {MediaStream | null} remote what an element shows; dark and silent before admission
  * @property {boolean} channel whether messages can pass
  * @property {Record<string, unknown>} message from the other page
  * @property {{code: string}} refused
@@ -193,7 +193,7 @@ export class Session extends Emitter {
     this.#wasRunning = true;
     held.peer.configure(this.#welcome?.ice_servers ?? [], this.#isRelayOnly(this.#room));
     held.peer.setTracks(this.#media.tracks);
-    if (!this.#previous) this.emit("remote", held.peer.remote);
+    held.peer.play();
   }
 
   /**
@@ -214,6 +214,7 @@ export class Session extends Emitter {
     this.#held = { key, generation, to, peer };
     peer.on("channel", (channel) => this.#listenTo(peer, channel));
     peer.on("state", (state) => this.#onLine(peer, state));
+    if (!this.#previous) this.emit("remote", peer.remote);
     this.emit("line", peer.state);
   }
 
@@ -237,7 +238,7 @@ export class Session extends Emitter {
     if (state === "connected" && this.#previous) {
       this.#previous.close();
       this.#previous = null;
-      if (this.#room && isAdmitted(this.#room)) this.emit("remote", peer.remote);
+      this.emit("remote", peer.remote);
     }
     this.emit("line", state);
   }

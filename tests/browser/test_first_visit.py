@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -110,7 +111,9 @@ async def test_mute_and_camera_off_are_seen_on_the_other_side(stage: Stage) -> N
     await expect(state).to_contain_text("telecamera", timeout=PATIENCE_MS)
     await patient("toggle-mic").click()
     await expect(state).to_contain_text("microfono", timeout=PATIENCE_MS)
-    assert await clinician.tone() == 0
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        while await clinician.tone() != 0:
+            pass  # what was under way is still heard for a moment
 
     await patient("toggle-camera").click()
     await patient("toggle-mic").click()
