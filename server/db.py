@@ -112,7 +112,8 @@ class Database:
 
 async def count_changed(session: AsyncSession, change: Update | Delete) -> int:
     """Run an ``UPDATE … WHERE`` or ``DELETE`` and say how many rows it met; nought means that
-    somebody else was first."""
+    somebody else was first. Rows that the session already holds keep their old values."""
+    change = change.execution_options(synchronize_session=False)
     result = cast(CursorResult[Any], await session.execute(change))  # the type of every DML result
     return result.rowcount
 

@@ -154,6 +154,7 @@ async def _raise_version(session: AsyncSession, patient: Patient, seen: str) -> 
     )
     if not await count_changed(session, change):
         raise Conflict("the contact was changed meanwhile")
+    await session.refresh(patient)
 
 
 def _clinicians(organisation: OrganisationId) -> Select[User]:

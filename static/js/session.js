@@ -191,9 +191,9 @@ export class Session extends Emitter {
     const held = this.#held;
     if (!held || !this.#room) return;
     this.#wasRunning = true;
-    held.peer.configure(this.#welcome?.ice_servers ?? [], this.#isRelayOnly(this.#room));
     held.peer.setTracks(this.#media.tracks);
     held.peer.play();
+    held.peer.configure(this.#welcome?.ice_servers ?? [], this.#isRelayOnly(this.#room));
   }
 
   /**
