@@ -363,7 +363,7 @@ async def test_browsers_inside_apps_get_help_and_may_go_on(chromium: Browser, ad
 
 async def click_everything(robot: Page) -> None:
     """All at once. Several of the clicks lead to other pages, in no certain order, so the page is
-    closed once they have: the server has had every request by then."""
+    closed once the first form is on its way."""
     async with robot.expect_request(lambda request: request.method == "POST"):
         await robot.evaluate(CLICK_EVERYTHING)
     await robot.close()
