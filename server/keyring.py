@@ -43,7 +43,8 @@ _SECRETS: Final = ("kek", "join", "index")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a sealed field stands. ``visit`` is empty for what belongs to no visit."""
+    """Where a sealed field stands. ``visit`` is empty for what belongs to no visit; ``key_owner``
+    is set where many objects share one data key."""
 
     organisation: OrganisationId
     object_type: str
@@ -51,10 +52,13 @@ class Place:
     field: str
     version: int
     visit: str = ""
+    key_owner: str = ""
 
     @property
     def owner(self) -> str:
         """Whose data key seals it: the visit's, else the object's own."""
+        if self.key_owner:
+            return self.key_owner
         return visit_owner(self.visit) if self.visit else f"{self.object_type}:{self.object_id}"
 
     def context(self, key_id: str) -> bytes:

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.keyring import Keyring, Place, visit_owner
-from server.models import Appointment, CheckIn, Note, Patient, Visit
+from server.models import Appointment, CheckIn, InboxMessage, Note, Patient, Visit
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,6 +28,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     phone: str = ""
     email: str = ""
     address: str = ""
+    team_card: str = ""
+    """Number of the European health insurance card (TEAM)."""
+    language: str = ""
+    """``en`` when the patient reads no Italian; the messages are written in it."""
 
     @property
     def full_name(self) -> str:
@@ -41,9 +45,20 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     question: str = ""
     """The prescriber's question (*quesito diagnostico*), shown as the reason."""
     service_code: str = ""
+    """National nomenclature."""
     service_name: str = ""
+    regional_code: str = ""
+    """The region's own catalogue."""
     exemption: str = ""
     prescriber: str = ""
+    agenda: str = ""
+    """CUP's name of the agenda the slot is from."""
+    prescribed_on: date | None = None
+    booked_on: date | None = None
+    offered_on: date | None = None
+    """The first date CUP offered (waiting-time statistics, domain WL-06)."""
+    interpreter: str = ""
+    """Language an interpreter is needed for; empty: none."""
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -135,6 +150,45 @@ async def open_answers(
     place = _visit_place(check_in, "answers", check_in.version)
     plaintext = await keyring.unseal(session, place, check_in.sealed_answers)
     return msgspec.json.decode(plaintext, type=Answers)
+
+
+async def seal_justification(
+    keyring: Keyring, session: AsyncSession, visit: Visit, text: str
+) -> None:
+    """Keep the patient's words for a late cancellation; ``visit`` comes with its appointment."""
+    place = _visit_place(visit, "justification", 1)
+    visit.appointment.sealed_justification = await keyring.seal(session, place, text.encode())
+
+
+async def open_justification(keyring: Keyring, session: AsyncSession, visit: Visit) -> str:
+    sealed = visit.appointment.sealed_justification
+    if sealed is None:
+        return ""
+    place = _visit_place(visit, "justification", 1)
+    return (await keyring.unseal(session, place, sealed)).decode()
+
+
+async def seal_message(
+    keyring: Keyring, session: AsyncSession, message: InboxMessage, raw: bytes
+) -> None:
+    """Keep a message from CUP as it came."""
+    message.sealed_raw = await keyring.seal(session, _message_place(message), raw)
+
+
+async def open_message(keyring: Keyring, session: AsyncSession, message: InboxMessage) -> bytes:
+    return await keyring.unseal(session, _message_place(message), message.sealed_raw)
+
+
+def _message_place(message: InboxMessage) -> Place:
+    """Messages of a source share one key a month: shredding it forgets the month."""
+    return Place(
+        message.organisation_id,
+        "inbox_message",
+        message.id,
+        "raw",
+        1,
+        key_owner=f"inbox:{message.source_id}:{message.received_at:%Y-%m}",
+    )
 
 
 async def seal_eligibility(

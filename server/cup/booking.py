@@ -1,17 +1,24 @@
-"""The port between CUP and us: a booking, or a row that could not become one.
+"""The port between CUP and us: what a connector makes of one message, whatever its language.
 
-Types only. Texts come from connectors, rules are in :mod:`server.cup.values`.
+Types only. Connectors (:mod:`~server.cup.hl7v2`, :mod:`~server.cup.fhir`,
+:mod:`~server.cup.csvfile`) are pure mappings from bytes to a :class:`Message`; rules for texts are
+in :mod:`server.cup.values`; :mod:`server.cup.inbox` alone writes rows.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 from server.errors import AccantoError, CommandFailed
-from server.models import AppointmentStatus
+from server.models import Connector
 from server.sealed import Details, Identity
+
+_NUMBERED: Final = re.compile(r"\D*(\d{1,18})", re.ASCII)
 
 
 class Field(StrEnum):
@@ -45,10 +52,23 @@ class Field(StrEnum):
     SERVICE_NAME = "service_name"
     EXEMPTION = "exemption"
     PRESCRIBER = "prescriber"
+    REGIONAL_CODE = "regional_code"
+    AGENDA = "agenda"
+    PRESCRIBED_ON = "prescribed_on"
+    BOOKED_ON = "booked_on"
+    OFFERED_ON = "offered_on"
+    INTERPRETER = "interpreter"
+    LANGUAGE = "language"
+    TEAM_CARD = "team_card"
+    PATIENT_ID = "patient_id"
+    """The source's own number of the patient."""
+    MESSAGE = "message"
+    """The message as a whole: its envelope, encoding or type."""
+    CONTROL_ID = "control_id"
 
 
 class Reason(StrEnum):
-    """Why a row was not applied: stable words that can be read aloud."""
+    """Why a message was not applied, or what is odd in it: stable words that can be read aloud."""
 
     MISSING = "missing"
     NOT_A_DATE = "not_a_date"
@@ -64,8 +84,26 @@ class Reason(StrEnum):
     TOO_MANY_CELLS = "too_many_cells"
     TOO_MANY_ROWS = "too_many_rows"
     ORGANISATION_NEEDED = "organisation_needed"
-    ALREADY_CANCELLED = "already_cancelled"
+    NOT_A_BOOKING = "not_a_booking"
+    """Well formed, and of a kind this link does not take (an ORU, a Slot…)."""
+    UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
+    NESTED_TOO_DEEP = "nested_too_deep"
+    WRONG_CHARACTER_SET = "wrong_character_set"
+    WRONG_SENDER = "wrong_sender"
+    OTHER_ORGANISATION = "other_organisation"
+    """Names another organisation of this installation than the source's."""
+    CONTROL_ID_REUSED = "control_id_reused"
+    """Another message came under this control id before."""
+    PATIENT_NOT_KNOWN = "patient_not_known"
     VISIT_ALREADY_BEGUN = "visit_already_begun"
+    """A warning: CUP moved or closed what is happening here; the visit stays as it is."""
+    PATIENT_WAS_PRESENT = "patient_was_present"
+    """A warning: CUP says absent, and the patient waited here (WL-05)."""
+    SEX_DOES_NOT_MATCH = "sex_does_not_match"
+    BIRTH_DATE_DOES_NOT_MATCH = "birth_date_does_not_match"
+    CHECK_CHARACTER_WRONG = "check_character_wrong"
+    PROFILE_ELEMENT_MISSING = "profile_element_missing"
 
     @property
     def words(self) -> str:
@@ -85,50 +123,122 @@ class FileRejected(CommandFailed):
     """The file as a whole cannot be read; nothing of it was applied."""
 
 
+class BookingEvent(StrEnum):
+    """What a message says of a booking; the newest message decides."""
+
+    BOOKED = "booked"
+    CANCELLED = "cancelled"
+    NO_SHOW = "no_show"
+
+
+_RANKS: Final = tuple(BookingEvent)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booking:
-    """One booking as CUP has it now.
+    """One booking as one message has it. What the message leaves out is empty or None.
 
     ``organisation_codes`` and ``clinician_codes`` are candidates, best first: a FHIR
     Organization has several identifiers and only one of them is the code we know. Empty when the
-    file does not say.
+    message does not say. ``patient_keys`` are the source's own numbers of the patient, each with
+    its authority and type (``authority|type|value``), kept as keyed hashes only.
     """
 
     booking_code: str
-    organisation_codes: tuple[str, ...]
-    clinician_codes: tuple[str, ...]
-    clinic_code: str
-    clinic_name: str
-    start: datetime
-    end: datetime
-    status: AppointmentStatus
-    priority: str
-    is_first_visit: bool
+    event: BookingEvent
+    organisation_codes: tuple[str, ...] = ()
+    clinician_codes: tuple[str, ...] = ()
+    clinic_code: str = ""
+    clinic_name: str = ""
+    start: datetime | None = None
+    """None only in a cancellation or no-show: the booking keeps its time."""
+    end: datetime | None = None
+    priority: str = ""
+    is_first_visit: bool | None = None
     identity: Identity
+    patient_keys: tuple[str, ...] = ()
     details: Details
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedRow:
-    """A row that became a booking. ``line`` is the line of the file, or the entry of a bundle."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """ADT A40: who was ``retired_keys`` is ``patient_keys`` from now on (MRG into PID)."""
 
-    line: int
-    booking: Booking
-    raw: bytes
-    columns: dict[Field, str]
-    """What the file calls each field, for errors found after the mapping."""
+    patient_keys: tuple[str, ...]
+    retired_keys: tuple[str, ...]
+    identity: Identity
+    retired_codice_fiscale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a message cannot be applied. ``path`` is what its language calls the field."""
+
+    field: Field
+    reason: Reason
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something odd that does not stop a message."""
+
+    field: Field
+    reason: Reason
+
+    def __str__(self) -> str:
+        return f"{self.field}:{self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Which of two messages of a booking is the newer, however they arrived (domain WL-08).
+
+    By the message's own time and sequence number (MSH-7, MSH-13; ``meta.lastUpdated``), then by a
+    control id that counts up, then by what comes last in a booking's life.
+    """
+
+    sent_at: datetime
+    sequence: int = 0
+    control_id: str = ""
+    event: BookingEvent = BookingEvent.BOOKED
 
     @property
-    def organisation_codes(self) -> tuple[str, ...]:
-        return self.booking.organisation_codes
+    def key(self) -> str:
+        """A text that sorts as the order does; at most 255 characters."""
+        numbered = _NUMBERED.fullmatch(self.control_id)
+        parts = (
+            f"{self.sent_at.astimezone(UTC):%Y%m%d%H%M%S%f}",
+            f"{self.sequence:015}",
+            f"{int(numbered[1]) if numbered else 0:018}",
+            str(_RANKS.index(self.event)),
+            self.control_id[:180],
+        )
+        return "|".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """A row that did not. ``field`` is what the file calls it; ``raw`` is never shown or logged."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a source, mapped. A connector never raises for a bad one: it gives a fault.
 
-    line: int
-    field: str
-    reason: Reason
+    ``raw`` is kept sealed and is enough to map the message again later: of a CSV row it includes
+    the header line, of a bundle's entry every resource it refers to. ``content`` is what the
+    message says without its envelope (control id, time of sending): two messages with the same
+    content say the same.
+    """
+
+    connector: Connector
+    control_id: str | None
+    event: str
+    """``S12``, ``A40``, ``booked``: as the language says it, at most 16 characters."""
+    order: Order
+    content: bytes
     raw: bytes
-    organisation_codes: tuple[str, ...] = ()
+    body: Booking | Merge | Fault
+    booking_code: str = ""
+    """Also of a faulty message, when it could be read."""
+    notices: tuple[Notice, ...] = ()
+    paths: Mapping[Field, str]
+    """What this language calls each field, for faults found after the mapping."""
+    line: int = 0
+    """Of a file: the line, or the entry of a bundle."""

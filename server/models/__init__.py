@@ -4,9 +4,32 @@ Names, birth dates, codes, contacts, addresses and clinical words are in ``seale
 only; what is clear is what the service needs to run (times, states, booking codes).
 """
 
-from server.models.booking import Appointment, AppointmentStatus, ImportIssue, Patient, Source
+from server.models.booking import Appointment, AppointmentStatus, Patient, PatientIdentifier
+from server.models.cup import (
+    Connector,
+    Difference,
+    DifferenceKind,
+    EventKind,
+    EventState,
+    InboxMessage,
+    MessageState,
+    OutboxEvent,
+    Reconciliation,
+    Source,
+    VisitChange,
+    VisitChangeKind,
+)
 from server.models.ids import new_id, new_locator
-from server.models.organisation import Clinic, DataKey, Organisation, OrganisationKey
+from server.models.message import Channel, DispatchState, MessageKind, PatientMessage
+from server.models.organisation import (
+    Clinic,
+    DataKey,
+    NoticeRule,
+    Organisation,
+    OrganisationKey,
+    Phase,
+    PhaseChange,
+)
 from server.models.people import User, UserRole, UserSession
 from server.models.record import LogEntry, LogHead, Note
 from server.models.visit import CheckIn, Consent, ConsentKind, Device, Outcome, Visit, VisitState
@@ -14,25 +37,43 @@ from server.models.visit import CheckIn, Consent, ConsentKind, Device, Outcome, 
 __all__ = [
     "Appointment",
     "AppointmentStatus",
+    "Channel",
     "CheckIn",
     "Clinic",
+    "Connector",
     "Consent",
     "ConsentKind",
     "DataKey",
     "Device",
-    "ImportIssue",
+    "Difference",
+    "DifferenceKind",
+    "DispatchState",
+    "EventKind",
+    "EventState",
+    "InboxMessage",
     "LogEntry",
     "LogHead",
+    "MessageKind",
+    "MessageState",
     "Note",
+    "NoticeRule",
     "Organisation",
     "OrganisationKey",
+    "OutboxEvent",
     "Outcome",
     "Patient",
+    "PatientIdentifier",
+    "PatientMessage",
+    "Phase",
+    "PhaseChange",
+    "Reconciliation",
     "Source",
     "User",
     "UserRole",
     "UserSession",
     "Visit",
+    "VisitChange",
+    "VisitChangeKind",
     "VisitState",
     "new_id",
     "new_locator",

@@ -1,11 +1,11 @@
-"""What comes from CUP: sources, patients, appointments, and rows that could not be read."""
+"""What CUP's messages become: patients and appointments."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.db import Base, OwnedByOrganisation, UtcDateTime, word_column
@@ -17,16 +17,6 @@ from server.models.people import User
 class AppointmentStatus(StrEnum):
     BOOKED = "booked"
     CANCELLED = "cancelled"
-
-
-class Source(OwnedByOrganisation, Base):
-    """A CUP feed of one organisation."""
-
-    __tablename__ = "source"
-    __table_args__ = (UniqueConstraint("organisation_id", "code"),)
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
-    code: Mapped[str] = mapped_column(String(64))
 
 
 class Patient(OwnedByOrganisation, Base):
@@ -43,6 +33,19 @@ class Patient(OwnedByOrganisation, Base):
     codice_fiscale_index: Mapped[str | None] = mapped_column(String(32))
     sealed_identity: Mapped[bytes] = mapped_column(LargeBinary)
     identity_version: Mapped[int] = mapped_column(default=1)
+
+
+class PatientIdentifier(OwnedByOrganisation, Base):
+    """A source's own number of a patient (PID-3, Patient.identifier), as a keyed hash only. A
+    merge (ADT A40) makes it point to the surviving patient."""
+
+    __tablename__ = "patient_identifier"
+    __table_args__ = (UniqueConstraint("source_id", "identifier_index"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    source_id: Mapped[str] = mapped_column(ForeignKey("source.id"))
+    identifier_index: Mapped[str] = mapped_column(String(32))
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
 
 
 class Appointment(OwnedByOrganisation, Base):
@@ -73,22 +76,17 @@ class Appointment(OwnedByOrganisation, Base):
     import_digest: Mapped[str] = mapped_column(String(32), default="")
     """Keyed hash of the booking as last imported: a repeat is known without opening anything,
     and does not undo what the desk has corrected since."""
+    message_order: Mapped[str] = mapped_column(String(255), default="")
+    """Sort key of the newest CUP message in it (:class:`server.cup.booking.Order`)."""
+    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """The patient has said that she comes; forgotten when the appointment moves."""
+    cancel_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """The patient has asked to cancel; the slot closes only when CUP says so."""
+    is_cancel_late: Mapped[bool] = mapped_column(default=False)
+    sealed_justification: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The patient's words for a late cancellation."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     patient: Mapped[Patient] = relationship(lazy="raise_on_sql")
     clinic: Mapped[Clinic | None] = relationship(lazy="raise_on_sql")
     clinician: Mapped[User | None] = relationship(lazy="raise_on_sql")
-
-
-class ImportIssue(OwnedByOrganisation, Base):
-    """A row of a CUP file that could not be applied: kept sealed, named by line and field."""
-
-    __tablename__ = "import_issue"
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
-    source_id: Mapped[str] = mapped_column(ForeignKey("source.id"))
-    line: Mapped[int]
-    field: Mapped[str] = mapped_column(String(64))
-    reason: Mapped[str] = mapped_column(Text)
-    sealed_raw: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

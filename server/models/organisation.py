@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from server.db import Base, OrganisationId, OwnedByOrganisation, UtcDateTime
+from server.db import Base, OrganisationId, OwnedByOrganisation, UtcDateTime, word_column
 from server.models.ids import new_id
+
+
+class Phase(StrEnum):
+    """How far an organisation has been switched on (design §5)."""
+
+    COLLAUDO = "collaudo"
+    """Everything works here, nothing leaves: no message to patients, no outbox."""
+    SPERIMENTALE = "sperimentale"
+    """Messages leave for the pilot clinics only."""
+    ATTIVO = "attivo"
+
+
+class NoticeRule(StrEnum):
+    """How a region counts the days before which a patient may still cancel (domain §8)."""
+
+    WORKING_DAYS = "working_days"
+    SOLAR_DAYS = "solar_days"
 
 
 class Organisation(Base):
@@ -22,6 +40,28 @@ class Organisation(Base):
     desk_phone: Mapped[str] = mapped_column(String(32))
     is_totp_required: Mapped[bool] = mapped_column(default=True)
     is_relay_only: Mapped[bool] = mapped_column(default=False)
+    phase: Mapped[Phase] = mapped_column(word_column(Phase), default=Phase.COLLAUDO)
+    pilot_clinics: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """Codes of the clinics that are live in the phase *sperimentale*."""
+    province: Mapped[str] = mapped_column(String(2), default="")
+    """Whose patron saint is a holiday (``MI``, ``FI``…); empty: national holidays only."""
+    notice_days: Mapped[int] = mapped_column(default=2)
+    notice_rule: Mapped[NoticeRule] = mapped_column(
+        word_column(NoticeRule), default=NoticeRule.WORKING_DAYS
+    )
+
+
+class PhaseChange(OwnedByOrganisation, Base):
+    """One line of the history of phases; the last one is the phase of now."""
+
+    __tablename__ = "phase_change"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    phase: Mapped[Phase] = mapped_column(word_column(Phase))
+    pilot_clinics: Mapped[list[str]] = mapped_column(JSON, default=list)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    changed_by: Mapped[str] = mapped_column(String(32), default="")
+    """A user; empty for the command line."""
 
 
 class Clinic(OwnedByOrganisation, Base):

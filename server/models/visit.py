@@ -54,6 +54,9 @@ class Visit(OwnedByOrganisation, Base):
     late_minutes: Mapped[int] = mapped_column(default=0)
     failed_claims: Mapped[int] = mapped_column(default=0)
     last_failed_claim_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    device_code_issued_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the code for a second device was sent; the code is derived, never stored."""
+    device_code_attempts: Mapped[int] = mapped_column(default=0)
     waiting_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     admitted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,0 +1,72 @@
+"""Phases: whether anything may leave an organisation, to a patient or to CUP (design §5).
+
+Asked twice, when something is queued and again when it is sent: going back to *collaudo* stops
+what is still on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.audit import Act, ActorRole, Entry, append
+from server.models import Appointment, Clinic, Organisation, Phase, PhaseChange
+
+
+def may_leave(organisation: Organisation, clinic_code: str) -> bool:
+    """Whether messages about a visit of this clinic may leave; ``clinic_code`` may be empty."""
+    match organisation.phase:
+        case Phase.COLLAUDO:
+            return False
+        case Phase.SPERIMENTALE:
+            return clinic_code in organisation.pilot_clinics
+        case Phase.ATTIVO:
+            return True
+
+
+async def load_may_leave(session: AsyncSession, appointment: Appointment) -> bool:
+    """The same for an appointment; the organisation is read afresh."""
+    organisation = await session.scalar(
+        select(Organisation)
+        .where(Organisation.id == appointment.organisation_id)
+        .execution_options(populate_existing=True)
+    )
+    if organisation is None:
+        return False
+    code = ""
+    if appointment.clinic_id is not None:
+        code = (await session.get_one(Clinic, appointment.clinic_id)).code
+    return may_leave(organisation, code)
+
+
+async def change_phase(
+    session: AsyncSession,
+    organisation: Organisation,
+    phase: Phase,
+    pilot_clinics: Sequence[str],
+    *,
+    by: str,
+    now: datetime,
+) -> None:
+    """Set the phase, with a line of its history and one of the session log. ``by`` is a user's
+    id, empty for the command line."""
+    organisation.phase = phase
+    organisation.pilot_clinics = sorted(set(pilot_clinics))
+    session.add(
+        PhaseChange(
+            organisation_id=organisation.id,
+            phase=phase,
+            pilot_clinics=organisation.pilot_clinics,
+            changed_at=now,
+            changed_by=by,
+        )
+    )
+    await session.flush()
+    role = ActorRole.ADMINISTRATOR if by else ActorRole.SYSTEM
+    facts = {"phase": phase.value, "clinics": ",".join(organisation.pilot_clinics)}
+    await append(
+        session, organisation.id, Entry(now, Act.PHASE_CHANGED, role, by, facts=dict(facts))
+    )
