@@ -1,143 +1,233 @@
 """One WebSocket: what comes in, one message at a time, and what goes out, joined per tick.
 
-It knows frames and bytes, not rooms. Frames for one client within one turn of the event loop
-leave in one write. The outgoing side costs a waiting socket nothing: it becomes a task only
-while the client's TCP window is shut, and ends the socket when that lasts.
+It knows frames and bytes, not rooms. It is the protocol of its connection, called by the event
+loop: a socket has no task, and its deadlines are kept by the hub's beat. Frames for one client
+within one turn of the loop leave in one write. While the client's TCP window is shut they wait
+here, and the socket is cut when that lasts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
-from typing import Final
+import logging
+import math
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import WSCloseCode
 
-from signaling.limits import TokenBucket
-from signaling.messages import (
-    Ack,
-    Bye,
-    ByeAction,
-    Error,
-    Pong,
-    RoomEvent,
-    Welcome,
+from signaling.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    FrameReader,
+    close_frame,
+    control_frame,
+    text_frame,
 )
+from signaling.limits import TokenBucket
+from signaling.messages import Ack, Bye, ByeAction, Error, RoomEvent, Welcome
 from signaling.reasons import ByeReason
 
 MAX_QUEUED_MESSAGES: Final = 256
 MAX_QUEUED_BYTES: Final = 1024 * 1024
 SEND_DEADLINE_SECONDS: Final = 5.0
 CLOSE_DEADLINE_SECONDS: Final = 2.0
+HELLO_WITHIN_SECONDS: Final = 10.0
+PING_AFTER_SECONDS: Final = 15.0
+CUT_AFTER_SECONDS: Final = 30.0
 ACK_DELAY_SECONDS: Final = 0.2
 
-_RECEIVED: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
-_PING_FRAME: Final = b"\x89\x00"
-_TEXT: Final = 0x81
-_CLOSE: Final = 0x88
-_SHORT: Final = struct.Struct("!BB").pack
-_MEDIUM: Final = struct.Struct("!BBH").pack
-_LONG: Final = struct.Struct("!BBQ").pack
-_CLOSE_FRAME: Final = struct.Struct("!BBH").pack
+_PING_FRAME: Final = control_frame(PING)
 
 encode: Final = msgspec.json.Encoder().encode
 
+logger = logging.getLogger(__name__)
 
-class Socket:
-    """The two directions of one WebSocket and its end. One reader calls ``receive``."""
+
+class Listener(Protocol):
+    """Who is told of what a socket hears."""
+
+    def hear(self, payload: bytes) -> None:
+        """One text message."""
+
+    def part(self) -> None:
+        """The connection is gone. Called once, last."""
+
+
+class Acks:
+    """The acknowledgements that found no other frame to travel with: one timer for all."""
+
+    __slots__ = ("_due",)
+
+    def __init__(self) -> None:
+        self._due: list[Socket] = []
+
+    def add(self, socket: Socket) -> None:
+        if not self._due:
+            asyncio.get_running_loop().call_later(ACK_DELAY_SECONDS, self._send)
+        self._due.append(socket)
+
+    def _send(self) -> None:
+        due, self._due = self._due, []
+        for socket in due:
+            socket.send_ack()
+
+
+class Socket(asyncio.Protocol):
+    """The two directions of one WebSocket and its end."""
 
     __slots__ = (
-        "_ack_handle",
         "_acked",
+        "_acks",
+        "_answer",
         "_bucket",
-        "_close_handle",
-        "_draining",
+        "_deadline",
+        "_heard_at",
+        "_held",
+        "_is_ack_due",
         "_is_flush_due",
-        "_is_shut",
         "_loop",
         "_queue",
         "_queued_bytes",
-        "_request",
-        "_response",
+        "_reader",
+        "_stall",
         "_taken",
         "_transport",
-        "_writer",
-        "heard_at",
         "id",
         "is_over",
+        "listener",
+        "on_lost",
     )
 
-    def __init__(
-        self,
-        socket_id: str,
-        request: web.Request,
-        response: web.WebSocketResponse[bool],
-        writer: AbstractStreamWriter,
-        transport: asyncio.Transport,
-    ) -> None:
+    _transport: asyncio.Transport
+    listener: Listener
+
+    def __init__(self, socket_id: str, answer: bytes, acks: Acks) -> None:
         self.id = socket_id
         self.is_over = False
+        self.on_lost: Callable[[], object] | None = None
+        """Also told when the connection is gone."""
         self._loop = asyncio.get_running_loop()
-        self._request = request
-        self._response = response
-        self._writer = writer
-        self._transport = transport
-        self.heard_at = self._loop.time()
-        self._bucket = TokenBucket(self.heard_at)
+        self._answer = answer
+        self._acks = acks
+        self._reader = FrameReader()
+        self._heard_at = self._loop.time()
+        self._deadline = self._heard_at + HELLO_WITHIN_SECONDS
+        self._bucket = TokenBucket(self._heard_at)
+        self._held: list[bytes] | None = None
         self._queue: list[bytes] = []
         self._queued_bytes = 0
-        self._is_flush_due = False
-        self._is_shut = False
-        """The client's side is closed: nothing more comes."""
+        self._is_flush_due = self._is_ack_due = False
         self._taken = self._acked = 0
-        self._ack_handle: asyncio.TimerHandle | None = None
-        self._draining: asyncio.Task[None] | None = None
-        self._close_handle: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+
+    # ---- the connection --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows for the type checker
+        self._transport = transport
+        transport.write(self._answer)
+        self._answer = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_over = True
+        self._queue.clear()
+        self.resume_writing()
+        try:
+            self.listener.part()
+        finally:
+            if self.on_lost is not None:
+                self.on_lost()
+
+    def check(self, now: float) -> None:
+        """The beat: no deadline of a socket has a timer of its own."""
+        silence = now - self._heard_at
+        if now >= self._deadline:
+            if self.is_over:
+                self.cut()
+            else:
+                self.end(ByeReason.BAD_HELLO, code=WSCloseCode.POLICY_VIOLATION)
+        elif silence >= CUT_AFTER_SECONDS:
+            self.cut()
+        elif silence >= PING_AFTER_SECONDS and not self.is_over:
+            self._transport.write(_PING_FRAME)
 
     # ---- in --------------------------------------------------------------------------------
 
-    async def receive(self) -> bytes | None:
-        """The next text frame, or None when the socket is over. Pings are answered here."""
-        while not self.is_over:
-            message = await self._response.receive()
-            kind = message.type
-            if kind not in _RECEIVED:
-                self._is_shut = True
-                return None
-            self.heard_at = now = self._loop.time()
-            if self.is_over:
-                return None
-            if not self._bucket.take(now):
-                self.end(ByeReason.TOO_MANY_MESSAGES, code=WSCloseCode.POLICY_VIOLATION)
-            elif kind is WSMsgType.TEXT:
-                payload: bytes = message.data
-                return payload
-            elif kind is WSMsgType.PING:
-                await self._response.pong(message.data)
-            elif kind is WSMsgType.BINARY:
-                self.end(ByeReason.BAD_MESSAGES, code=WSCloseCode.UNSUPPORTED_DATA)
-        return None
+    def data_received(self, data: bytes) -> None:
+        messages = self._reader.feed(data)
+        if messages:
+            self._heard_at = now = self._loop.time()
+            for kind, payload in messages:
+                if kind == CLOSE:
+                    self._hear_close()
+                elif self.is_over:
+                    pass
+                elif not self._bucket.take(now):
+                    self.end(ByeReason.TOO_MANY_MESSAGES, code=WSCloseCode.POLICY_VIOLATION)
+                elif kind == TEXT:
+                    self._hear(payload)
+                elif kind == PING:
+                    self._put(control_frame(PONG, payload))
+                elif kind == BINARY:
+                    self.end(ByeReason.BAD_MESSAGES, code=WSCloseCode.UNSUPPORTED_DATA)
+        if self._reader.refusal:
+            self._close(self._reader.refusal)
+
+    def _hear(self, payload: bytes) -> None:
+        if self._held is not None:
+            self._held.append(payload)
+        elif not self.is_over:
+            try:
+                self.listener.hear(payload)
+            except Exception:
+                self.fail()
+
+    def fail(self) -> None:
+        """The server could not do its part. Called while the exception is handled."""
+        logger.exception("socket %s failed", self.id)
+        self.end(ByeReason.FAILED, ByeAction.RESUME, code=WSCloseCode.INTERNAL_ERROR)
+
+    def stop_clock(self) -> None:
+        """``hello`` has come in time."""
+        self._deadline = math.inf
+
+    def hold(self) -> None:
+        """An act of this client is under way: what it says meanwhile is heard afterwards."""
+        self._held = []
+        self._transport.pause_reading()
+
+    def release(self) -> None:
+        held, self._held = self._held or [], None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        for payload in held:
+            self._hear(payload)
+
+    def _hear_close(self) -> None:
+        self._close(WSCloseCode.OK)
+        if self._stall is not None:
+            self.cut()
+        else:
+            self._transport.close()
 
     # ---- out -------------------------------------------------------------------------------
 
-    def send(self, frame: Welcome | Error | Pong | Bye | RoomEvent) -> None:
+    def send(self, frame: Welcome | Error | Bye | RoomEvent) -> None:
         self.send_bytes(encode(frame))
 
     def send_bytes(self, payload: bytes) -> None:
         """Queues one text frame. It leaves with all others of this turn of the loop."""
-        if self.is_over:
-            return
-        size = len(payload)
-        if size < 126:
-            header = _SHORT(_TEXT, size)
-        elif size < 65536:
-            header = _MEDIUM(_TEXT, 126, size)
-        else:
-            header = _LONG(_TEXT, 127, size)
-        self._queue.append(header + payload)
-        self._queued_bytes += size
+        if not self.is_over:
+            self._put(text_frame(payload))
+
+    def _put(self, frame: bytes) -> None:
+        self._queue.append(frame)
+        self._queued_bytes += len(frame)
         if len(self._queue) > MAX_QUEUED_MESSAGES or self._queued_bytes > MAX_QUEUED_BYTES:
             self._relieve()
         elif not self._is_flush_due:
@@ -148,21 +238,56 @@ class Socket:
         """Notes that the client's frames up to ``cseq`` are taken; acknowledged with the next
         write, or alone after a short while."""
         self._taken = max(self._taken, cseq)
-        if self._ack_handle is None:
-            self._ack_handle = self._loop.call_later(ACK_DELAY_SECONDS, self._send_ack)
+        if not self._is_ack_due:
+            self._is_ack_due = True
+            self._acks.add(self)
 
-    def ping(self) -> None:
-        """Asks the browser for a sign of life; it answers even where the page sleeps."""
-        if not self.is_over and not self._transport.is_closing():
-            self._transport.write(_PING_FRAME)
+    def send_ack(self) -> None:
+        """The short while is over."""
+        self._is_ack_due = False
+        if self._taken > self._acked:
+            self._flush()
+
+    def pause_writing(self) -> None:
+        """The client does not read. Called by the transport."""
+        if self._stall is None:
+            self._stall = self._loop.call_later(SEND_DEADLINE_SECONDS, self.cut)
+
+    def resume_writing(self) -> None:
+        """The client reads again. Called by the transport."""
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+            self._flush()
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._stall is None and not self.is_over:
+            self._write_queue()
+
+    def _write_queue(self) -> None:
+        if self._taken > self._acked:
+            self._acked = self._taken
+            self._queue.insert(0, text_frame(encode(Ack(cseq=self._taken))))
+        if self._queue:
+            self._transport.write(b"".join(self._queue))
+            self._queue.clear()
+            self._queued_bytes = 0
+
+    def _relieve(self) -> None:
+        """The queue is full: one burst may pass, a client that does not read is cut."""
+        if self._stall is not None:
+            self.cut()
+        else:
+            self._write_queue()
 
     # ---- the end ---------------------------------------------------------------------------
 
     def end(
         self, reason: str, action: ByeAction = ByeAction.STOP, *, code: int = WSCloseCode.OK
     ) -> None:
-        """Says ``bye`` and closes, after what was queued and in the same write. The reader ends
-        when the client has closed, too, or has not done so in time."""
+        """Says ``bye`` and closes, after what was queued and in the same write. The connection
+        ends when the client has closed, too, or has not done so in time."""
         self.send(Bye(reason=reason, action=action))
         self._close(code)
 
@@ -171,74 +296,10 @@ class Socket:
         self.is_over = True
         self._transport.abort()
 
-    async def finish(self) -> None:
-        """Last call, by the reader: closes and leaves no task and no timer behind."""
-        self._close(WSCloseCode.OK)
-        if self._request.protocol.writing_paused:
-            self.cut()
-        if self._draining is not None:
-            self._draining.cancel()
-            await asyncio.wait({self._draining})
-        while not self._is_shut:
-            self._is_shut = (await self._response.receive()).type not in _RECEIVED
-        for handle in (self._ack_handle, self._close_handle):
-            if handle is not None:
-                handle.cancel()
-        self._transport.close()
-
     def _close(self, code: int) -> None:
         if self.is_over:
             return
-        self._queue.append(_CLOSE_FRAME(_CLOSE, 2, code))
+        self._queue.append(close_frame(code))
         self._write_queue()
         self.is_over = True
-        self._close_handle = self._loop.call_later(CLOSE_DEADLINE_SECONDS, self._transport.abort)
-
-    # ---- writing ---------------------------------------------------------------------------
-
-    def _flush(self) -> None:
-        if self.is_over:
-            return
-        if self._request.protocol.writing_paused:
-            self._draining = asyncio.create_task(self._drain())
-            return
-        self._is_flush_due = False
-        self._write_queue()
-
-    def _write_queue(self) -> None:
-        if self._taken > self._acked:
-            self._queue.insert(0, self._ack())
-        if self._queue and not self._transport.is_closing():
-            self._transport.writelines(self._queue)
-        self._queue.clear()
-        self._queued_bytes = 0
-
-    def _relieve(self) -> None:
-        """The queue is full: one burst may pass, a client that does not read is cut."""
-        if self._draining is not None or self._request.protocol.writing_paused:
-            self.cut()
-        else:
-            self._write_queue()
-
-    async def _drain(self) -> None:
-        try:
-            async with asyncio.timeout(SEND_DEADLINE_SECONDS):
-                await self._writer.drain()
-        except TimeoutError:
-            self.cut()
-        except ConnectionError:
-            self.is_over = True
-        else:
-            self._draining = None
-            self._flush()
-
-    def _send_ack(self) -> None:
-        self._ack_handle = None
-        if self._taken > self._acked and not self.is_over and not self._is_flush_due:
-            self._is_flush_due = True
-            self._flush()
-
-    def _ack(self) -> bytes:
-        self._acked = self._taken
-        payload = encode(Ack(cseq=self._taken))
-        return _SHORT(_TEXT, len(payload)) + payload
+        self._deadline = self._loop.time() + CLOSE_DEADLINE_SECONDS
