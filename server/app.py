@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -14,7 +11,6 @@ from server import agenda, checkin, desk, join, login, notes, sessionlog, visit,
 from server.assets import Assets
 from server.auth import PUBLIC, Route, register
 from server.db import Database
-from server.errors import CommandFailed
 from server.keyring import Keyring, load_keyring
 from server.middleware import add_security_headers, answer_errors, refuse_cross_site
 from server.pages import Pages
@@ -26,10 +22,7 @@ from signaling.bus import LocalRoomLog
 from signaling.hub import Hub
 from signaling.ice import IceConfig
 
-logger = logging.getLogger(__name__)
-
 MAX_BODY_BYTES = 256 * 1024
-_HEADER_LINE_BYTES = 4096
 _FEATURES = (login, join, checkin, waiting, agenda, visit, notes, desk, sessionlog)
 
 
@@ -100,45 +93,3 @@ async def _database_lifetime(app: web.Application) -> AsyncIterator[None]:
 
 async def _close_hub(app: web.Application) -> None:
     await app[HUB].close()
-
-
-async def serve(
-    settings: Settings, on_ready: Callable[[int], Awaitable[None]] | None = None
-) -> None:
-    """Serve until SIGINT or SIGTERM. ``on_ready`` gets the port once it accepts connections.
-
-    :raises CommandFailed: the port is taken.
-    """
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    runner = web.AppRunner(
-        create_app(settings),
-        access_log=None,
-        handle_signals=False,
-        tcp_keepalive=False,
-        keepalive_timeout=75,
-        lingering_time=5,
-        max_line_size=_HEADER_LINE_BYTES,
-        shutdown_timeout=5,
-    )
-    await runner.setup()
-    try:
-        await _listen(runner, settings)
-        port = runner.addresses[0][1]
-        logger.info("serving on port %d", port)
-        if on_ready is not None:
-            await on_ready(port)
-        await stopping.wait()
-    finally:
-        await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
-    try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
-    except OSError as error:
-        raise CommandFailed(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
-        ) from error

@@ -45,7 +45,7 @@ class Act(StrEnum):
     IDENTITY_COMPLETED = "patient.completed"
     PHASE_CHANGED = "phase.changed"
     SOURCE_CHANGED = "source.changed"
-    SOURCE_TOKEN_ISSUED = "source.token_issued"
+    SOURCE_KEY_ISSUED = "source.key_issued"
     CUP_MESSAGE_OPENED = "cup.message_opened"
     CUP_MESSAGE_REPLAYED = "cup.message_replayed"
     CUP_MESSAGE_DISCARDED = "cup.message_discarded"

@@ -19,7 +19,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import admin
-from server.app import serve
 from server.check import Level, check_installation
 from server.cup.booking import RowError
 from server.cup.inbox import ImportReport, import_file
@@ -27,6 +26,7 @@ from server.db import EVERY_ORGANISATION
 from server.demo import run_demo
 from server.errors import CommandFailed, InvalidInput
 from server.keyring import load_keyring
+from server.listen import serve
 from server.logs import configure_logging
 from server.models import Organisation, User, UserRole, Visit
 from server.passwords import hash_password

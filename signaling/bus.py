@@ -1,8 +1,8 @@
 """The room log: every change of a room goes through it, in one order for all nodes.
 
 ``RoomLog`` is the port. ``LocalRoomLog`` keeps the log in this process' memory; an adapter over
-a shared stream has the same shape, because appending is asynchronous and a node applies only
-what comes back. The log knows no room rules: it numbers, keeps, delivers and forgets.
+a shared stream has the same shape, because a node applies only what comes back from the log. The
+log knows no room rules: it numbers, keeps, delivers and forgets.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ class Gap(Exception):
 class RoomLog(Protocol):
     """Port of the room log. ``deliver`` is called in order, once for each ``seq``."""
 
-    async def open(self, room_id: str, deliver: Deliver) -> str:
+    def open(self, room_id: str, deliver: Deliver) -> str:
         """Subscribes to a room; entries it already holds are delivered first.
 
         Returns the epoch: another one means that the numbering has started again.
         """
 
-    async def append(self, room_id: str, entry: Entry) -> None:
-        """Numbers the entry; returns after it has been delivered to this node."""
+    def append(self, room_id: str, entry: Entry) -> None:
+        """Numbers the entry and delivers it, to this node before it returns."""
 
-    async def read(self, room_id: str, after: int) -> Sequence[Entry]:
+    def read(self, room_id: str, after: int) -> Sequence[Entry]:
         """The entries with a ``seq`` above ``after``; raises ``Gap`` when some are gone."""
 
     def trim(self, room_id: str, one: str, other: str | None, before: int) -> None:
         """Forgets the signals below ``before`` between two participants (or all of one)."""
 
-    async def close(self, room_id: str, deliver: Deliver) -> None:
+    def close(self, room_id: str, deliver: Deliver) -> None:
         """Ends the subscription."""
 
 
@@ -75,7 +75,7 @@ class LocalRoomLog:
     def __init__(self) -> None:
         self._logs: dict[str, _Log] = {}
 
-    async def open(self, room_id: str, deliver: Deliver) -> str:
+    def open(self, room_id: str, deliver: Deliver) -> str:
         log = self._logs.get(room_id)
         if log is None:
             log = self._logs[room_id] = _Log()
@@ -84,7 +84,7 @@ class LocalRoomLog:
         log.delivers.append(deliver)
         return log.epoch
 
-    async def append(self, room_id: str, entry: Entry) -> None:
+    def append(self, room_id: str, entry: Entry) -> None:
         log = self._logs[room_id]
         log.last_seq += 1
         event = entry.event = msgspec.structs.replace(entry.event, seq=log.last_seq)
@@ -96,7 +96,7 @@ class LocalRoomLog:
         for deliver in log.delivers:
             deliver(entry)
 
-    async def read(self, room_id: str, after: int) -> Sequence[Entry]:
+    def read(self, room_id: str, after: int) -> Sequence[Entry]:
         log = self._logs[room_id]
         if not log.first_seq - 1 <= after <= log.last_seq:
             raise Gap
@@ -114,7 +114,7 @@ class LocalRoomLog:
         log.entries = kept
         log.payload_bytes = sum(_payload_bytes(entry) for entry in kept)
 
-    async def close(self, room_id: str, deliver: Deliver) -> None:
+    def close(self, room_id: str, deliver: Deliver) -> None:
         log = self._logs[room_id]
         log.delivers.remove(deliver)
         if not log.delivers:

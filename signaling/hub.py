@@ -6,7 +6,9 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -14,20 +16,20 @@ from aiohttp import WSCloseCode, hdrs, web
 
 from signaling.bus import RoomLog
 from signaling.door import Door
+from signaling.handshake import answer_to, find_opening
 from signaling.ice import IceConfig
-from signaling.messages import MAX_FRAME_BYTES, ByeAction, Gone, Participant, Role, RoomEvent
+from signaling.messages import ByeAction, Gone, Participant, Role, RoomEvent
 from signaling.reasons import ByeReason, Refused
 from signaling.rooms import RoomHooks, Rooms
 from signaling.seed import RoomSeed
-from signaling.sockets import CLOSE_DEADLINE_SECONDS, Socket
+from signaling.sockets import Acks, Socket
 from signaling.tickets import NONCE_BYTES, issue_ticket
 
 __all__ = ["Hub", "Refused", "RoomHooks", "RoomSeed"]
 
 BEAT_SECONDS: Final = 2.0
-PING_AFTER_SECONDS: Final = 15.0
-CUT_AFTER_SECONDS: Final = 30.0
 PART_WITHIN_SECONDS: Final = 4.0
+CUT_WITHIN_SECONDS: Final = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,8 @@ class Hub:
         self._node = secrets.token_hex(4)
         self._numbers = count(1)
         self._rooms = Rooms(log, hooks, self._node, clock)
-        self._door = Door(self._rooms, hooks, key, ice, clock)
+        self._door = Door(self._rooms, hooks, key, ice, clock, self._forget)
+        self._acks = Acks()
         self._sockets: set[Socket] = set()
         self._timekeeper: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -83,51 +86,53 @@ class Hub:
             seed=seed,
         )
 
+    def accept(self, head: bytes) -> Socket | None:
+        """The protocol of a connection that begins with this request head; None when it is not a
+        plain opening handshake or is not granted, and ``handle`` has to say why."""
+        opening = find_opening(head)
+        if opening is None or self._is_closing or opening.origin not in self._allowed_origins:
+            return None
+        return self._make_socket(opening.key)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Request handler of ``/ws``. Returns when the socket is over."""
+        """Request handler of ``/ws`` for what ``accept`` leaves to the HTTP server: refusals, and
+        handshakes on a connection that was used for pages before. Returns when it is over."""
         origins = request.headers.getall(hdrs.ORIGIN, [])
         if len(origins) != 1 or origins[0] not in self._allowed_origins:
             return web.Response(status=403, text="This origin may not open a socket.\n")
         if self._is_closing:
             return web.Response(status=503, text="Restarting.\n")
-        response: web.WebSocketResponse[bool] = web.WebSocketResponse(
-            timeout=CLOSE_DEADLINE_SECONDS,
-            autoclose=False,
-            autoping=False,
-            compress=False,
-            max_msg_size=MAX_FRAME_BYTES + 1,  # aiohttp refuses from this size on
-            decode_text=False,
-        )
-        writer = await response.prepare(request)
         transport = request.transport
-        if transport is not None:
-            socket_id = f"{self._node}.{next(self._numbers)}"
-            await self._serve(Socket(socket_id, request, response, writer, transport))
-        return response
+        if transport is None or not web.WebSocketResponse().can_prepare(request):
+            return web.Response(status=400, text="Only WebSockets are spoken here.\n")
+        lost = asyncio.get_running_loop().create_future()
+        socket = self._make_socket(request.headers[hdrs.SEC_WEBSOCKET_KEY])
+        socket.on_lost = partial(lost.set_result, None)
+        transport.set_protocol(socket)
+        socket.connection_made(transport)
+        await lost
+        request.protocol.connection_lost(None)
+        return web.Response()
 
-    async def _serve(self, socket: Socket) -> None:
+    def _make_socket(self, key: str) -> Socket:
         if self._timekeeper is None:
             self._timekeeper = asyncio.create_task(self._keep_time())
+        socket = Socket(f"{self._node}.{next(self._numbers)}", answer_to(key), self._acks)
+        self._door.greet(socket)
         self._sockets.add(socket)
-        try:
-            await self._door.converse(socket)
-        except ConnectionError:
-            logger.debug("socket %s lost while writing", socket.id)
-        except Exception:
-            logger.exception("socket %s failed", socket.id)
-            socket.end(ByeReason.FAILED, ByeAction.RESUME, code=WSCloseCode.INTERNAL_ERROR)
-        finally:
-            self._sockets.discard(socket)
-            if not self._sockets:
-                self._has_emptied.set()
-            await socket.finish()
+        return socket
+
+    def _forget(self, socket: Socket) -> None:
+        self._sockets.discard(socket)
+        if not self._sockets:
+            self._has_emptied.set()
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:
         """Tells an open room of an act that came over HTTP (``Late``, ``Moved``, ``Closed``).
         Call it after the act is committed; a room that is not open reads it when it opens."""
         opened = await self._rooms.find_or_wait(room_id)
         if opened is not None:
-            await self._rooms.append(opened, event)
+            self._rooms.append(opened, event)
         else:
             self._rooms.note_change(room_id)
 
@@ -143,7 +148,7 @@ class Hub:
         whether it gets another ticket is the caller's business."""
         opened = await self._rooms.find_or_wait(room_id)
         if opened is not None:
-            await self._rooms.append(opened, Gone(participant=participant), reason=reason)
+            self._rooms.append(opened, Gone(participant=participant), reason=reason)
 
     async def close(self) -> None:
         """Sends everybody to another node, or to this one after its restart. Belongs into
@@ -154,30 +159,30 @@ class Hub:
             await asyncio.wait({self._timekeeper})
         for socket in list(self._sockets):
             socket.end(ByeReason.RESTARTING, ByeAction.RECONNECT, code=WSCloseCode.GOING_AWAY)
+        if not await self._has_parted_from_all(PART_WITHIN_SECONDS):
+            for socket in list(self._sockets):
+                socket.cut()
+            await self._has_parted_from_all(CUT_WITHIN_SECONDS)
+        self._rooms.close()
+
+    async def _has_parted_from_all(self, within_seconds: float) -> bool:
         if self._sockets:
             self._has_emptied.clear()
-            try:
-                async with asyncio.timeout(PART_WITHIN_SECONDS):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_seconds):
                     await self._has_emptied.wait()
-            except TimeoutError:
-                for socket in list(self._sockets):
-                    socket.cut()
-        await self._rooms.close()
+        return not self._sockets
 
     async def _keep_time(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
-                await self.beat(asyncio.get_running_loop().time())
+                self.beat(asyncio.get_running_loop().time())
             except Exception:
                 logger.exception("beat failed")
 
-    async def beat(self, now: float) -> None:
-        """Liveness of all sockets by one timer, and the end of empty rooms."""
+    def beat(self, now: float) -> None:
+        """The deadlines of all sockets by one timer, and the end of empty rooms."""
         for socket in list(self._sockets):
-            silence = now - socket.heard_at
-            if silence >= CUT_AFTER_SECONDS:
-                socket.cut()
-            elif silence >= PING_AFTER_SECONDS:
-                socket.ping()
-        await self._rooms.drop_empty(now)
+            socket.check(now)
+        self._rooms.drop_empty(now)

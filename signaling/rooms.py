@@ -79,7 +79,7 @@ class Rooms:
         self._node = node
         self._clock = clock
         self._open: dict[str, OpenRoom] = {}
-        self._opening: dict[str, asyncio.Task[OpenRoom]] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
         self._changed_at: dict[str, float] = {}
         """When a room that is not open was last open or told of an act."""
 
@@ -93,33 +93,42 @@ class Rooms:
             await asyncio.wait({opening})
         return self._open.get(room_id)
 
-    async def enter(self, room_id: str, seed: RoomSeed | None = None) -> OpenRoom:
-        """The room, opened when this node does not have it yet: from ``seed``, else from the
-        records. Whoever enters calls ``leave`` in the end."""
+    def enter(self, room_id: str, seed: RoomSeed | None = None) -> OpenRoom | None:
+        """The room when it is open or ``seed`` can open it. None when the records must be asked:
+        then ``load_and_enter``. Whoever enters calls ``leave`` in the end."""
         opened = self._open.get(room_id)
         if opened is None:
-            opening = self._opening.get(room_id)
-            if opening is None:
-                opening = asyncio.create_task(self._start(room_id, seed))
-                self._opening[room_id] = opening
-            opened = await asyncio.shield(opening)
+            if seed is None or room_id in self._changed_at or room_id in self._opening:
+                return None
+            opened = self._start(room_id, seed)
         opened.guests += 1
         return opened
 
-    async def _start(self, room_id: str, seed: RoomSeed | None) -> OpenRoom:
+    async def load_and_enter(self, room_id: str) -> OpenRoom:
+        """The room, read from the records once for all who come meanwhile."""
+        while (opened := self._open.get(room_id)) is None:
+            opening = self._opening.get(room_id)
+            if opening is None:
+                opening = self._opening[room_id] = asyncio.create_task(self._load(room_id))
+            await asyncio.shield(opening)
+        opened.guests += 1
+        return opened
+
+    async def _load(self, room_id: str) -> None:
         try:
-            if seed is None or room_id in self._changed_at:
-                seed = await self._hooks.load(room_id)
-            opened = OpenRoom(room_id, seed, asyncio.get_running_loop().time())
-            opened.deliver = partial(self._apply, opened)
-            opened.epoch = await self._log.open(room_id, opened.deliver)
-            self._open[room_id] = opened
-            self._hooks.opened(room_id, seed)
-            return opened
+            self._start(room_id, await self._hooks.load(room_id))
         finally:
             del self._opening[room_id]
 
-    async def append(
+    def _start(self, room_id: str, seed: RoomSeed) -> OpenRoom:
+        opened = OpenRoom(room_id, seed, asyncio.get_running_loop().time())
+        opened.deliver = partial(self._apply, opened)
+        opened.epoch = self._log.open(room_id, opened.deliver)
+        self._open[room_id] = opened
+        self._hooks.opened(room_id, seed)
+        return opened
+
+    def append(
         self,
         opened: OpenRoom,
         event: RoomEvent,
@@ -130,11 +139,11 @@ class Rooms:
         reason: str = "",
     ) -> None:
         entry = Entry(event=event, node=self._node, by=by, socket=socket, cseq=cseq, reason=reason)
-        await self._log.append(opened.room_id, entry)
+        self._log.append(opened.room_id, entry)
 
-    async def read(self, opened: OpenRoom, after: int) -> list[RoomEvent]:
+    def read(self, opened: OpenRoom, after: int) -> list[RoomEvent]:
         """What this node has applied after ``after``; raises ``Gap``."""
-        entries = await self._log.read(opened.room_id, after)
+        entries = self._log.read(opened.room_id, after)
         return [entry.event for entry in entries if entry.event.seq <= opened.room.seq]
 
     def _apply(self, opened: OpenRoom, entry: Entry) -> None:
@@ -166,36 +175,36 @@ class Rooms:
                 payload = payload or encode(event)
                 socket.send_bytes(payload)
 
-    async def leave(self, opened: OpenRoom) -> None:
+    def leave(self, opened: OpenRoom) -> None:
         """One socket less. A room that everybody has left for good is forgotten at once."""
         opened.guests -= 1
         if not opened.guests:
             opened.empty_since = asyncio.get_running_loop().time()
             if opened.room.is_deserted:
-                await self._drop(opened)
+                self._drop(opened)
 
     def note_change(self, room_id: str) -> None:
         """A ticket issued before now may carry an old seed of this room."""
         self._changed_at[room_id] = asyncio.get_running_loop().time()
 
-    async def drop_empty(self, now: float) -> None:
+    def drop_empty(self, now: float) -> None:
         """Forgets the rooms in which nobody of this node has been for a while."""
         for room_id, changed_at in list(self._changed_at.items()):
             if now - changed_at >= SEED_SECONDS:
                 del self._changed_at[room_id]
         for opened in list(self._open.values()):
             if not opened.guests and now - opened.empty_since >= EMPTY_ROOM_SECONDS:
-                await self._drop(opened)
+                self._drop(opened)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         for opening in list(self._opening.values()):
             opening.cancel()
         for opened in list(self._open.values()):
-            await self._drop(opened)
+            self._drop(opened)
 
-    async def _drop(self, opened: OpenRoom) -> None:
+    def _drop(self, opened: OpenRoom) -> None:
         if self._open.pop(opened.room_id, None) is opened:
-            await self._log.close(opened.room_id, opened.deliver)
+            self._log.close(opened.room_id, opened.deliver)
             del opened.deliver  # it holds the room in turn
             self.note_change(opened.room_id)
             self._hooks.closed(opened.room_id)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import msgspec
 from aiohttp import WSCloseCode
@@ -128,10 +128,12 @@ class Socket(asyncio.Protocol):
     # ---- the connection --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows for the type checker
-        self._transport = transport
-        transport.write(self._answer)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._answer)
         self._answer = b""
+
+    def eof_received(self) -> None:
+        self.is_over = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_over = True
@@ -139,9 +141,10 @@ class Socket(asyncio.Protocol):
         self.resume_writing()
         try:
             self.listener.part()
-        finally:
-            if self.on_lost is not None:
-                self.on_lost()
+        except Exception:
+            logger.exception("socket %s failed at its end", self.id)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def check(self, now: float) -> None:
         """The beat: no deadline of a socket has a timer of its own."""
@@ -185,11 +188,11 @@ class Socket(asyncio.Protocol):
             try:
                 self.listener.hear(payload)
             except Exception:
+                logger.exception("socket %s failed", self.id)
                 self.fail()
 
     def fail(self) -> None:
-        """The server could not do its part. Called while the exception is handled."""
-        logger.exception("socket %s failed", self.id)
+        """The server could not do its part."""
         self.end(ByeReason.FAILED, ByeAction.RESUME, code=WSCloseCode.INTERNAL_ERROR)
 
     def stop_clock(self) -> None:

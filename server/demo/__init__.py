@@ -20,7 +20,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from server.admin import add_organisation, add_user, open_database, prepare
-from server.app import serve
 from server.cup.inbox import import_file
 from server.db import EVERY_ORGANISATION, Database
 from server.demo import people
@@ -29,6 +28,7 @@ from server.demo.people import Body, Staff
 from server.errors import CommandFailed
 from server.joinlink import LinkPhase, derive_link, link_phase
 from server.keyring import Keyring, load_keyring
+from server.listen import serve
 from server.models import Appointment, Organisation, User, Visit
 from server.models.ids import crockford
 from server.passwords import hash_password
