@@ -23,95 +23,95 @@ def seqs(entries: list[Entry]) -> list[int]:
     return [entry.event.seq for entry in entries]
 
 
-async def test_entries_are_numbered_without_gaps_and_delivered_in_order() -> None:
+def test_entries_are_numbered_without_gaps_and_delivered_in_order() -> None:
     log, heard = LocalRoomLog(), list[Entry]()
-    await log.open("visit", heard.append)
+    log.open("visit", heard.append)
 
     for minutes in range(5):
-        await log.append("visit", an_entry(Late(minutes=minutes)))
+        log.append("visit", an_entry(Late(minutes=minutes)))
 
     assert seqs(heard) == [1, 2, 3, 4, 5]
     assert [entry.event for entry in heard] == [Late(seq=n + 1, minutes=n) for n in range(5)]
 
 
-async def test_a_second_node_first_gets_what_it_missed() -> None:
+def test_a_second_node_first_gets_what_it_missed() -> None:
     log, late_comer = LocalRoomLog(), list[Entry]()
-    epoch = await log.open("visit", list[Entry]().append)
-    await log.append("visit", an_entry(Late(minutes=5)))
+    epoch = log.open("visit", list[Entry]().append)
+    log.append("visit", an_entry(Late(minutes=5)))
 
-    same_epoch = await log.open("visit", late_comer.append)
-    await log.append("visit", an_entry(Late(minutes=9)))
+    same_epoch = log.open("visit", late_comer.append)
+    log.append("visit", an_entry(Late(minutes=9)))
 
     assert same_epoch == epoch
     assert seqs(late_comer) == [1, 2]
 
 
-async def test_rooms_do_not_hear_each_other() -> None:
+def test_rooms_do_not_hear_each_other() -> None:
     log, first, second = LocalRoomLog(), list[Entry](), list[Entry]()
-    await log.open("one", first.append)
-    await log.open("two", second.append)
+    log.open("one", first.append)
+    log.open("two", second.append)
 
-    await log.append("one", an_entry(Late(minutes=5)))
+    log.append("one", an_entry(Late(minutes=5)))
 
     assert (len(first), len(second)) == (1, 0)
 
 
-async def test_read_gives_what_follows_a_number() -> None:
+def test_read_gives_what_follows_a_number() -> None:
     log = LocalRoomLog()
-    await log.open("visit", list[Entry]().append)
+    log.open("visit", list[Entry]().append)
     for minutes in range(5):
-        await log.append("visit", an_entry(Late(minutes=minutes)))
+        log.append("visit", an_entry(Late(minutes=minutes)))
 
-    assert seqs(list(await log.read("visit", 3))) == [4, 5]
-    assert list(await log.read("visit", 5)) == []
+    assert seqs(list(log.read("visit", 3))) == [4, 5]
+    assert list(log.read("visit", 5)) == []
     with pytest.raises(Gap):
-        await log.read("visit", 6)
+        log.read("visit", 6)
 
 
-async def test_a_long_log_forgets_its_start_and_says_so() -> None:
+def test_a_long_log_forgets_its_start_and_says_so() -> None:
     log = LocalRoomLog()
-    await log.open("visit", list[Entry]().append)
+    log.open("visit", list[Entry]().append)
     for _ in range(MAX_ENTRIES + 10):
-        await log.append("visit", an_entry(Away(participant="anna")))
+        log.append("visit", an_entry(Away(participant="anna")))
 
-    assert len(await log.read("visit", 10)) == MAX_ENTRIES
+    assert len(log.read("visit", 10)) == MAX_ENTRIES
     with pytest.raises(Gap):
-        await log.read("visit", 9)
+        log.read("visit", 9)
 
 
-async def test_large_payloads_are_bounded_by_bytes() -> None:
+def test_large_payloads_are_bounded_by_bytes() -> None:
     log = LocalRoomLog()
-    await log.open("visit", list[Entry]().append)
+    log.open("visit", list[Entry]().append)
     for _ in range(100):
-        await log.append("visit", a_signal("anna", "bruno", 60_000))
+        log.append("visit", a_signal("anna", "bruno", 60_000))
 
-    kept = await log.read("visit", 100 - MAX_PAYLOAD_BYTES // 60_000)
+    kept = log.read("visit", 100 - MAX_PAYLOAD_BYTES // 60_000)
     assert len(kept) == MAX_PAYLOAD_BYTES // 60_000
     with pytest.raises(Gap):
-        await log.read("visit", 0)
+        log.read("visit", 0)
 
 
-async def test_trim_forgets_the_signals_of_the_pair_and_nothing_else() -> None:
+def test_trim_forgets_the_signals_of_the_pair_and_nothing_else() -> None:
     log = LocalRoomLog()
-    await log.open("visit", list[Entry]().append)
-    await log.append("visit", a_signal("anna", "bruno"))
-    await log.append("visit", a_signal("bruno", "anna"))
-    await log.append("visit", a_signal("carla", "bruno"))
-    await log.append("visit", an_entry(Late(minutes=5)))
-    await log.append("visit", a_signal("anna", "bruno"))
+    log.open("visit", list[Entry]().append)
+    log.append("visit", a_signal("anna", "bruno"))
+    log.append("visit", a_signal("bruno", "anna"))
+    log.append("visit", a_signal("carla", "bruno"))
+    log.append("visit", an_entry(Late(minutes=5)))
+    log.append("visit", a_signal("anna", "bruno"))
 
     log.trim("visit", "bruno", "anna", 5)
-    assert seqs(list(await log.read("visit", 0))) == [3, 4, 5]
+    assert seqs(list(log.read("visit", 0))) == [3, 4, 5]
 
     log.trim("visit", "bruno", None, 6)
-    assert seqs(list(await log.read("visit", 0))) == [4]
+    assert seqs(list(log.read("visit", 0))) == [4]
 
 
-async def test_a_room_opened_again_has_another_epoch() -> None:
+def test_a_room_opened_again_has_another_epoch() -> None:
     log, heard = LocalRoomLog(), list[Entry]()
-    first = await log.open("visit", heard.append)
-    await log.close("visit", heard.append)
+    first = log.open("visit", heard.append)
+    log.close("visit", heard.append)
 
-    second = await log.open("visit", heard.append)
+    second = log.open("visit", heard.append)
 
     assert first != second
