@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.keyring import Keyring, Place, visit_owner
-from server.models import Appointment, CheckIn, InboxMessage, Note, Patient, Visit
+from server.models import Appointment, CheckIn, InboxMessage, Note, Patient, Source, Visit
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -177,6 +177,26 @@ async def seal_message(
 
 async def open_message(keyring: Keyring, session: AsyncSession, message: InboxMessage) -> bytes:
     return await keyring.unseal(session, _message_place(message), message.sealed_raw)
+
+
+async def seal_outgoing_token(
+    keyring: Keyring, session: AsyncSession, source: Source, token: str
+) -> None:
+    """Keep the bearer token that CUP gave us for its own server."""
+    place = _outgoing_token_place(source)
+    source.sealed_outgoing_token = await keyring.seal(session, place, token.encode())
+
+
+async def open_outgoing_token(keyring: Keyring, session: AsyncSession, source: Source) -> str:
+    """The token; empty when there is none."""
+    if source.sealed_outgoing_token is None:
+        return ""
+    place = _outgoing_token_place(source)
+    return (await keyring.unseal(session, place, source.sealed_outgoing_token)).decode()
+
+
+def _outgoing_token_place(source: Source) -> Place:
+    return Place(source.organisation_id, "source", source.id, "outgoing_token", 1)
 
 
 def _message_place(message: InboxMessage) -> Place:

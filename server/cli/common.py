@@ -1,0 +1,50 @@
+"""What every command shares: the data option, the loop, and the border where an error becomes a
+sentence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from server.errors import CommandFailed, InvalidInput
+
+data_option = click.option(
+    "--data",
+    "data_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data folder; else ACCANTO_DATA_DIR, else ./accanto-data.",
+)
+json_option = click.option("--json", "is_json", is_flag=True, help="One JSON object a line.")
+
+
+class Commands(click.Group):
+    """The border where an error becomes a sentence."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except CommandFailed as error:
+            message = str(error)
+        except InvalidInput as error:
+            message = f"The {error.field} is {error.reason.replace('_', ' ')}"
+        except BrokenPipeError:
+            raise
+        except (OSError, SQLAlchemyError) as error:
+            message = f"The database or a file cannot be used ({type(error).__name__})"
+        click.echo(message, err=True)
+        raise SystemExit(1)
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a command's coroutine, on uvloop where it exists."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work)

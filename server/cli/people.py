@@ -1,0 +1,157 @@
+"""``accanto organisation`` and ``accanto user``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from server import admin
+from server.cli.common import data_option, run
+from server.db import EVERY_ORGANISATION
+from server.keyring import load_keyring
+from server.models import NoticeRule, Organisation, Phase, User, UserRole
+from server.passwords import hash_password
+from server.phases import change_phase
+from server.settings import Settings, load_settings
+
+
+@click.group()
+def organisation() -> None:
+    """Health bodies."""
+
+
+@organisation.command(name="add")
+@click.option("--code", required=True, help="As CUP files name it, for instance 090203.")
+@click.option("--name", required=True)
+@click.option("--desk-phone", required=True, help="The number that patients are told to call.")
+@click.option("--no-second-factor", is_flag=True, help="Staff log in with the password alone.")
+@click.option("--relay-only", is_flag=True, help="Calls always go through the TURN server.")
+@data_option
+def organisation_add(
+    code: str,
+    name: str,
+    desk_phone: str,
+    no_second_factor: bool,
+    relay_only: bool,
+    data_dir: Path | None,
+) -> None:
+    """Add an organisation."""
+    row = Organisation(
+        code=code,
+        name=name,
+        desk_phone=desk_phone,
+        is_totp_required=not no_second_factor,
+        is_relay_only=relay_only,
+    )
+    run(_add_organisation(load_settings(data_dir), row))
+    click.echo(f"Added the organisation {code}.")
+
+
+async def _add_organisation(settings: Settings, row: Organisation) -> None:
+    async with (
+        admin.open_database(settings) as database,
+        database.begin(EVERY_ORGANISATION) as session,
+    ):
+        await admin.add_organisation(session, load_keyring(settings.data_dir), row)
+
+
+@organisation.command(name="set")
+@click.argument("code")
+@click.option("--province", help="Whose patron saint is a holiday, for instance MI; '' for none.")
+@click.option("--notice-days", type=click.IntRange(0, 30), help="Days to cancel before, free.")
+@click.option("--notice-rule", type=click.Choice([rule.value for rule in NoticeRule]))
+@data_option
+def organisation_set(
+    code: str,
+    province: str | None,
+    notice_days: int | None,
+    notice_rule: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Change the region's rules of an organisation; what is not given stays."""
+    rule = NoticeRule(notice_rule) if notice_rule else None
+    province = province.upper() if province is not None else None
+    values: dict[str, object] = {
+        "province": province,
+        "notice_days": notice_days,
+        "notice_rule": rule,
+    }
+    run(_set_rules(load_settings(data_dir), code, values))
+    click.echo(f"Changed the organisation {code}.")
+
+
+async def _set_rules(settings: Settings, code: str, values: dict[str, object]) -> None:
+    async with (
+        admin.open_database(settings) as database,
+        database.begin(EVERY_ORGANISATION) as session,
+    ):
+        row = await admin.load_organisation(session, code)
+        for name, value in values.items():
+            if value is not None:
+                setattr(row, name, value)
+
+
+@organisation.command(name="phase")
+@click.argument("code")
+@click.argument("phase", type=click.Choice([phase.value for phase in Phase]))
+@click.option("--clinic", "clinics", multiple=True, help="Code of a pilot clinic; repeatable.")
+@data_option
+def organisation_phase(
+    code: str, phase: str, clinics: tuple[str, ...], data_dir: Path | None
+) -> None:
+    """Change how far an organisation is switched on: in collaudo nothing leaves."""
+    run(_change_phase(load_settings(data_dir), code, Phase(phase), clinics))
+    click.echo(f"The organisation {code} is in the phase {phase}.")
+
+
+async def _change_phase(
+    settings: Settings, code: str, phase: Phase, clinics: tuple[str, ...]
+) -> None:
+    async with (
+        admin.open_database(settings) as database,
+        database.begin(EVERY_ORGANISATION) as session,
+    ):
+        row = await admin.load_organisation(session, code)
+        await change_phase(session, row, phase, clinics, by="", now=datetime.now(UTC))
+
+
+@click.group()
+def user() -> None:
+    """Members of staff."""
+
+
+@user.command(name="add")
+@click.option("--organisation", "organisation_code", required=True, help="Its code.")
+@click.option("--username", required=True)
+@click.option("--role", required=True, type=click.Choice([role.value for role in UserRole]))
+@click.option("--given-name", default="")
+@click.option("--family-name", default="")
+@click.option("--title", default="", help="As patients read it, for instance dott.ssa.")
+@click.option("--code", help="The clinician's code in CUP files.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@data_option
+def user_add(
+    organisation_code: str, role: str, password_stdin: bool, data_dir: Path | None, **names: str
+) -> None:
+    """Add a member of staff; the password is asked for."""
+    settings = load_settings(data_dir)
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    row = User(role=UserRole(role), password_hash=hash_password(password), **names)
+    run(_add_user(settings, organisation_code, row))
+    click.echo(f"Added the user {row.username}.")
+
+
+async def _add_user(settings: Settings, organisation_code: str, row: User) -> None:
+    async with (
+        admin.open_database(settings) as database,
+        database.begin(EVERY_ORGANISATION) as session,
+    ):
+        organisation = await admin.load_organisation(session, organisation_code)
+        row.organisation_id = organisation.id
+        await admin.add_user(session, row)
