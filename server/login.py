@@ -54,7 +54,7 @@ _LANDING: Final = {
     UserRole.DESK: "/desk",
     UserRole.MANAGER: "/sessions",
     UserRole.AUDITOR: "/sessions",
-    UserRole.ADMINISTRATOR: "/",
+    UserRole.ADMINISTRATOR: "/admin",
 }
 
 

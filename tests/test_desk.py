@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from server.cup.booking import Reason
 from server.db import Database
 from server.desk.board import (
     NOBODY,
@@ -33,12 +32,10 @@ from server.models import (
     AppointmentStatus,
     CheckIn,
     Device,
-    ImportIssue,
     LogEntry,
     Note,
     Outcome,
     Patient,
-    Source,
     Visit,
     VisitState,
 )
@@ -364,36 +361,6 @@ async def test_search_words_are_not_in_an_address(
 
     assert re.search(r'<form[^>]*method="post" action="/desk" role="search">', page)
     assert (await desk.get("/desk?sought=rosa")).text.count("desk-row") == 0
-
-
-async def test_rows_that_could_not_be_read_show_line_field_and_reason(
-    desk: Visitor, cast: Cast, database: Database
-) -> None:
-    for team, field in ((cast.toscana, "data_nascita"), (cast.emilia, "altro_ente")):
-        organisation = team.organisation.id
-        async with database.begin(organisation) as session:
-            source = Source(organisation_id=organisation, code="cup-prova")
-            session.add(source)
-            await session.flush()
-            for line, reason in enumerate(Reason, start=7):
-                session.add(
-                    ImportIssue(
-                        organisation_id=organisation,
-                        source_id=source.id,
-                        line=line,
-                        field=field,
-                        reason=reason.value,
-                        sealed_raw=b"not opened here",
-                        created_at=NOW,
-                    )
-                )
-
-    page = (await desk.get("/desk")).text
-
-    assert page.count('data-testid="desk-issue"') == len(Reason)
-    assert "data_nascita" in page
-    assert "non è una data" in page
-    assert "altro_ente" not in page
 
 
 # ---- one visit -------------------------------------------------------------------------

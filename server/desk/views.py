@@ -8,7 +8,7 @@ from datetime import date
 from typing import Final
 
 from aiohttp import web
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.auth import actor_of
@@ -17,7 +17,7 @@ from server.desk.lines import load_day, search, today
 from server.desk.words import say_next_act, say_presence, say_problem, say_state
 from server.errors import InvalidInput
 from server.i18n import Translator
-from server.models import ImportIssue, Source
+from server.models import InboxMessage, MessageState
 from server.pages import json_response
 from server.services import DATABASE, PAGES, now_of
 
@@ -30,7 +30,6 @@ _PLACES: Final = {
     NextAct.OPEN: "booking",
 }
 """Which part of the visit's page an act opens."""
-_MOST_ISSUES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,8 @@ async def show_board(request: web.Request) -> web.StreamResponse:
     day = parse_day(request.query.get("day", ""), today(now))
     async with request.app[DATABASE].read(actor_of(request).organisation) as session:
         lines = await load_day(request, session, day, now)
-        issues = await _load_issues(session)
-    return _render(request, day, lines, issues=issues)
+        unread = await _count_unread(session)
+    return _render(request, day, lines, unread=unread)
 
 
 async def find_bookings(request: web.Request) -> web.StreamResponse:
@@ -120,7 +119,7 @@ def _render(
     day: date,
     lines: Sequence[Line],
     *,
-    issues: Sequence[tuple[ImportIssue, str]] = (),
+    unread: int = 0,
     sought: str | None = None,
 ) -> web.Response:
     words = request.app[PAGES].translator(request)
@@ -131,18 +130,17 @@ def _render(
         day_shown=day,
         is_today=day == today(now_of(request)),
         said=[say_line(words, line) for line in lines],
-        issues=issues,
+        unread=unread,
         sought=sought,
         page_data={"statesUrl": f"/desk/states?day={day}"} if sought is None else {},
     )
 
 
-async def _load_issues(session: AsyncSession) -> list[tuple[ImportIssue, str]]:
-    """The newest rows of CUP files that could not be read, with their source; never the row."""
-    found = await session.execute(
-        select(ImportIssue, Source.code)
-        .join(Source, Source.id == ImportIssue.source_id)
-        .order_by(ImportIssue.created_at.desc(), ImportIssue.line)
-        .limit(_MOST_ISSUES)
+async def _count_unread(session: AsyncSession) -> int:
+    """How many messages from CUP wait in quarantine."""
+    statement = (
+        select(func.count())
+        .select_from(InboxMessage)
+        .where(InboxMessage.state == MessageState.QUARANTINED)
     )
-    return [(issue, code) for issue, code in found]
+    return await session.scalar(statement) or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db import Base, OwnedByOrganisation, UtcDateTime, word_column
@@ -61,10 +61,13 @@ class InboxMessage(OwnedByOrganisation, Base):
     """One message from CUP, kept as it came. ``reason`` and ``field`` are stable words."""
 
     __tablename__ = "inbox_message"
-    __table_args__ = (UniqueConstraint("source_id", "control_id"),)
+    __table_args__ = (
+        UniqueConstraint("source_id", "control_id"),
+        Index("ix_inbox_message_rates", "source_id", "state", "received_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
-    source_id: Mapped[str] = mapped_column(ForeignKey("source.id"), index=True)
+    source_id: Mapped[str] = mapped_column(ForeignKey("source.id"))
     connector: Mapped[Connector] = mapped_column(word_column(Connector))
     control_id: Mapped[str | None] = mapped_column(String(200))
     """MSH-10, or what stands for it (of a file: its hash and the line)."""

@@ -116,7 +116,9 @@ def _create_inbox_message() -> None:
     op.create_index("ix_inbox_message_booking_code", "inbox_message", ["booking_code"])
     op.create_index("ix_inbox_message_organisation_id", "inbox_message", ["organisation_id"])
     op.create_index("ix_inbox_message_received_at", "inbox_message", ["received_at"])
-    op.create_index("ix_inbox_message_source_id", "inbox_message", ["source_id"])
+    op.create_index(
+        "ix_inbox_message_rates", "inbox_message", ["source_id", "state", "received_at"]
+    )
     op.create_index("ix_inbox_message_state", "inbox_message", ["state"])
     op.create_index("ix_inbox_message_visit_id", "inbox_message", ["visit_id"])
 
