@@ -21,6 +21,7 @@ from server.models.ids import CROCKFORD, crockford
 
 SECRET_LENGTH: Final = 26
 CODE_LENGTH: Final = 8
+DEVICE_CODE_DIGITS: Final = 6
 CHECK_IN_OPENS: Final = timedelta(hours=24)
 ROOM_OPENS: Final = timedelta(minutes=30)
 ROOM_CLOSES: Final = timedelta(hours=2)
@@ -63,6 +64,17 @@ def derive_link(join_key: bytes, visit_id: str, version: int, role: str = "patie
         secret=_derive(join_key, "join-1", visit_id, role, version, SECRET_LENGTH),
         code=_derive(join_key, "code-1", visit_id, role, version, CODE_LENGTH),
     )
+
+
+def derive_device_code(join_key: bytes, visit_id: str, issued_at: datetime) -> str:
+    """The six digits that a second device needs (``security.md`` J8), for one issue of them.
+
+    Derived again to send and to check, so no table holds them. Whole seconds of UTC count: what
+    a column or an ISO text loses does not change the code.
+    """
+    message = f"device-1|{visit_id}|{int(issued_at.timestamp())}".encode()
+    digest = hmac.digest(join_key, message, hashlib.sha256)
+    return f"{int.from_bytes(digest, 'big') % 10**DEVICE_CODE_DIGITS:0{DEVICE_CODE_DIGITS}}"
 
 
 def check_character(secret: str) -> str:

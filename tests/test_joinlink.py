@@ -12,6 +12,7 @@ from server.joinlink import (
     CODE_LENGTH,
     SECRET_LENGTH,
     LinkPhase,
+    derive_device_code,
     derive_link,
     is_complete_code,
     is_complete_fragment,
@@ -39,6 +40,24 @@ def test_link_has_the_lengths_of_the_design() -> None:
     assert set(link.fragment + link.code) <= set(CROCKFORD)
     assert is_complete_fragment(link.fragment)
     assert link.spoken_code == f"{link.code[:4]}-{link.code[4:]}".upper()
+
+
+def test_device_code_has_six_digits_and_each_issue_its_own() -> None:
+    issues = [START + timedelta(seconds=number) for number in range(200)]
+
+    codes = [derive_device_code(KEY, "visit", issue) for issue in issues]
+
+    assert all(len(code) == 6 and code.isdigit() for code in codes)
+    assert len(set(codes)) > 190
+    assert derive_device_code(KEY, "other", START) != codes[0]
+    assert derive_device_code(bytes(32), "visit", START) != codes[0]
+
+
+def test_device_code_is_the_same_from_a_text_of_its_issue() -> None:
+    issue = START.replace(microsecond=123456)
+    read_back = datetime.fromisoformat(issue.isoformat(timespec="seconds"))
+
+    assert derive_device_code(KEY, "visit", read_back) == derive_device_code(KEY, "visit", issue)
 
 
 def test_every_part_changes_the_link() -> None:
