@@ -105,6 +105,7 @@ async def seal_identity(
     keyring: Keyring, session: AsyncSession, patient: Patient, identity: Identity
 ) -> None:
     """Set the patient's sealed identity; call after raising ``identity_version``."""
+    patient.is_to_complete = identity.birth_date is None
     patient.sealed_identity = await keyring.seal(
         session, _identity_place(patient), msgspec.json.encode(identity)
     )

@@ -33,6 +33,8 @@ class Patient(OwnedByOrganisation, Base):
     codice_fiscale_index: Mapped[str | None] = mapped_column(String(32))
     sealed_identity: Mapped[bytes] = mapped_column(LargeBinary)
     identity_version: Mapped[int] = mapped_column(default=1)
+    is_to_complete: Mapped[bool] = mapped_column(default=False)
+    """CUP gave no birth date: the desk asks for it. Kept by :mod:`server.sealed`."""
 
 
 class PatientIdentifier(OwnedByOrganisation, Base):

@@ -57,6 +57,8 @@ class Visit(OwnedByOrganisation, Base):
     device_code_issued_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When the code for a second device was sent; the code is derived, never stored."""
     device_code_attempts: Mapped[int] = mapped_column(default=0)
+    device_code_browser: Mapped[str | None] = mapped_column(String(64))
+    """SHA-256 of the cookie of the browser that asked for the code: only there it works."""
     waiting_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     admitted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -246,3 +246,8 @@ def _widen_tables() -> None:
     op.add_column(
         "visit", sa.Column("device_code_attempts", sa.Integer(), nullable=False, server_default="0")
     )
+    op.add_column("visit", sa.Column("device_code_browser", sa.String(length=64), nullable=True))
+    op.add_column(
+        "patient",
+        sa.Column("is_to_complete", sa.Boolean(), nullable=False, server_default=sa.false()),
+    )
