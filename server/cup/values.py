@@ -1,53 +1,50 @@
 """From texts to a booking: dates, codes and words as Italian booking centres write them.
 
-Pure. Raises :class:`~server.cup.booking.FieldError` with the field that is wrong.
+Pure. Only what makes a booking unusable is a :class:`~server.cup.booking.FieldError` (its code, who
+it is for, when it is); whatever else cannot be read is left out and told as a
+:class:`~server.cup.booking.Notice`.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
 from typing import Final, TypeVar
-from zoneinfo import ZoneInfo
 
-from codicefiscale import codicefiscale
-
-from server.cup.booking import Booking, Field, FieldError, Reason
-from server.models import AppointmentStatus
+from server.cup import identifiers
+from server.cup.booking import Booking, BookingEvent, Field, FieldError, Notice, Reason
+from server.cup.texts import (
+    ROME,
+    at_rome,
+    clean_text,
+    is_clock,
+    parse_clock,
+    parse_day,
+    parse_day_of,
+    parse_instant,
+    plain,
+)
 from server.sealed import Details, Identity
 
-ROME: Final = ZoneInfo("Europe/Rome")
-CELL_CHARACTERS: Final = 65_536
-_DEFAULT_DURATION: Final = timedelta(minutes=30)
 _LONGEST_DURATION: Final = timedelta(hours=24)
-_YEARS: Final = range(1890, 2101)
-_LONGEST: Final[Mapping[Field, int]] = {
-    Field.BOOKING_CODE: 64,
-    Field.CLINICIAN_CODE: 64,
-    Field.CLINIC_CODE: 64,
-    Field.CLINIC_NAME: 200,
-    Field.FAMILY_NAME: 200,
-    Field.GIVEN_NAME: 200,
-    Field.PHONE: 64,
-    Field.EMAIL: 254,
-    Field.NRE: 64,
-}
-_STATUSES: Final[Mapping[str, AppointmentStatus]] = {
+_EVENTS: Final[Mapping[str, BookingEvent]] = {
     **dict.fromkeys(
-        ("", "booked", "pending", "arrived", "checked-in", "fulfilled", "noshow", "prenotata",
-         "prenotato", "confermata", "confermato", "spostata", "spostato"),
-        AppointmentStatus.BOOKED,
+        ("", "booked", "pending", "arrived", "checked-in", "fulfilled", "prenotata", "prenotato",
+         "confermata", "confermato", "spostata", "spostato"),
+        BookingEvent.BOOKED,
     ),
     **dict.fromkeys(
         ("cancelled", "entered-in-error", "annullata", "annullato", "disdetta", "disdetto",
          "cancellata", "cancellato"),
-        AppointmentStatus.CANCELLED,
+        BookingEvent.CANCELLED,
+    ),
+    **dict.fromkeys(
+        ("noshow", "no-show", "no_show", "no show", "assente", "non presentato", "non presentata"),
+        BookingEvent.NO_SHOW,
     ),
 }  # fmt: skip
 _PRIORITIES: Final[Mapping[str, str]] = {
-    "": "",
     **dict.fromkeys(("u", "s", "stat", "urgente"), "U"),
     **dict.fromkeys(("b", "a", "asap", "urgent", "breve"), "B"),
     **dict.fromkeys(("d", "el", "differibile"), "D"),
@@ -56,200 +53,289 @@ _PRIORITIES: Final[Mapping[str, str]] = {
 """PNGLA classes, HL7 ActPriority (S, A, EL, R) and FHIR request priorities, to U, B, D, P."""
 _YES_AND_NO: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "s", "si", "x", "y", "yes", "true", "vero", "primo"), True),
-    **dict.fromkeys(("", "0", "n", "no", "false", "falso", "controllo"), False),
+    **dict.fromkeys(("0", "n", "no", "false", "falso", "controllo"), False),
 }
 _SEXES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("m", "male", "maschio"), "M"),
     **dict.fromkeys(("f", "female", "femmina"), "F"),
 }
+_LANGUAGES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("en", "eng", "english", "inglese"), "en"),
+    **dict.fromkeys(("it", "ita", "italian", "italiano"), "it"),
+}
 _FIRST_VISIT_CODE: Final = "89.7"
 """First visits of the national nomenclature: 89.7 and its specialties (89.7A.3…)."""
-_DATE: Final = re.compile(
-    r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})|(\d{4})-(\d{2})-(\d{2})|(\d{8})", re.ASCII
-)
-_TIME: Final = re.compile(r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?", re.ASCII)
-_IDENTIFIER: Final = re.compile(
-    r"[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]"
-    r"|\d{11}|(?:STP|ENI)\d{13}",
-    re.ASCII,
-)
-"""Codice fiscale with its omocodes (HL7 Italia it-core), the provisional one of 11 digits, STP
-and ENI. The check character is not verified: test cases of the ministry have a wrong one."""
+_NRE: Final = re.compile(r"\d{3}[0-9A-Z]{2}\d{10}", re.ASCII)
 
 Texts = Mapping[Field, str]
 _Value = TypeVar("_Value")
 
 
+def parse_event(text: str) -> BookingEvent:
+    """What a status word of FHIR or of an Italian export says.
+
+    :raises FieldError: no word we know; guessing could keep a cancelled booking open.
+    """
+    word = plain(text)
+    if word not in _EVENTS:
+        raise FieldError(Field.STATUS, Reason.NOT_KNOWN)
+    return _EVENTS[word]
+
+
 def parse_booking(
     texts: Texts,
     *,
+    event: BookingEvent,
     organisation_codes: tuple[str, ...],
     clinician_codes: tuple[str, ...],
-) -> Booking:
-    """Build the booking of one row.
+    patient_keys: tuple[str, ...] = (),
+    strict: frozenset[Field] = frozenset(),
+) -> tuple[Booking, tuple[Notice, ...]]:
+    """Build the booking of one message, and say what in it could not be read.
 
-    :raises FieldError: names the field and what is wrong with it.
+    ``strict`` names fields that a connector wants right when they are there.
+
+    :raises FieldError: no booking code, nobody it is for, no start of a booked one; or a strict
+        field that is wrong.
     """
-    texts = {field: clean_text(field, text) for field, text in texts.items()}
-    start, end = _parse_times(texts)
-    service_code = texts.get(Field.SERVICE_CODE, "").upper()
-    is_first_visit = _choose(texts, Field.FIRST_VISIT, _YES_AND_NO)
-    return Booking(
-        booking_code=_require(texts, Field.BOOKING_CODE),
+    reader = _Reader(texts, strict)
+    booking_code = reader.require(Field.BOOKING_CODE)
+    start = _read_start(reader, event)
+    service_code = reader.text(Field.SERVICE_CODE).upper()
+    is_first_visit = reader.choose(Field.FIRST_VISIT, _YES_AND_NO)
+    identity = _read_identity(reader, start, patient_keys)
+    booking = Booking(
+        booking_code=booking_code,
+        event=event,
         organisation_codes=organisation_codes,
-        clinician_codes=tuple(clean_text(Field.CLINICIAN_CODE, code) for code in clinician_codes),
-        clinic_code=texts.get(Field.CLINIC_CODE, ""),
-        clinic_name=texts.get(Field.CLINIC_NAME, ""),
+        clinician_codes=reader.clean_all(Field.CLINICIAN_CODE, clinician_codes),
+        clinic_code=reader.text(Field.CLINIC_CODE),
+        clinic_name=reader.text(Field.CLINIC_NAME),
         start=start,
-        end=end,
-        status=_choose(texts, Field.STATUS, _STATUSES),
-        priority=_choose(texts, Field.PRIORITY, _PRIORITIES),
-        is_first_visit=is_first_visit or service_code.startswith(_FIRST_VISIT_CODE),
-        identity=_parse_identity(texts, start),
-        details=Details(
-            nre=texts.get(Field.NRE, "").upper(),
-            question=texts.get(Field.QUESTION, ""),
-            service_code=service_code,
-            service_name=texts.get(Field.SERVICE_NAME, ""),
-            exemption=texts.get(Field.EXEMPTION, ""),
-            prescriber=texts.get(Field.PRESCRIBER, ""),
-        ),
+        end=_read_end(reader, start),
+        priority=reader.choose(Field.PRIORITY, _PRIORITIES) or "",
+        is_first_visit=True if service_code.startswith(_FIRST_VISIT_CODE) else is_first_visit,
+        identity=identity,
+        patient_keys=patient_keys,
+        details=_read_details(reader, service_code),
     )
+    return booking, tuple(dict.fromkeys(reader.notices))
 
 
-def clean_text(field: Field, text: str) -> str:
-    """A text that every database and screen can hold: NFC, without control or direction
-    characters, not too long."""
-    if len(text) > CELL_CHARACTERS:
-        raise FieldError(field, Reason.TOO_LONG)
-    text = unicodedata.normalize("NFC", " ".join(text.split()))
-    if not text.isprintable():
-        text = "".join(char for char in text if unicodedata.category(char) != "Cf")
-        if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text):
-            raise FieldError(field, Reason.CONTROL_CHARACTER)
-    if len(text) > _LONGEST.get(field, CELL_CHARACTERS):
-        raise FieldError(field, Reason.TOO_LONG)
-    return text
+def parse_identity(
+    texts: Texts, *, patient_keys: tuple[str, ...]
+) -> tuple[Identity, tuple[Notice, ...]]:
+    """Who somebody is, outside of a booking (a merge).
+
+    :raises FieldError: neither a name nor an identifier.
+    """
+    reader = _Reader(texts, frozenset())
+    identity = _read_identity(reader, None, patient_keys)
+    return identity, tuple(dict.fromkeys(reader.notices))
 
 
-def parse_day(field: Field, text: str) -> date:
-    """``gg/mm/aaaa``, ``ggmmaaaa`` or ISO."""
-    match = _DATE.fullmatch(text)
-    if match is None:
-        raise FieldError(field, Reason.NOT_A_DATE)
-    day, month, year, iso_year, iso_month, iso_day, digits = match.groups()
-    if digits:
-        day, month, year = digits[:2], digits[2:4], digits[4:]
-    try:
-        parsed = date(int(year or iso_year), int(month or iso_month), int(day or iso_day))
-    except ValueError as error:
-        raise FieldError(field, Reason.NOT_A_DATE) from error
-    if parsed.year not in _YEARS:
-        raise FieldError(field, Reason.NOT_A_DATE)
-    return parsed
+def translate_words(texts: Texts, words: Mapping[str, Mapping[str, str]]) -> dict[Field, str]:
+    """The texts with a source's own words replaced by ours."""
+    return {field: words.get(field, {}).get(text, text) for field, text in texts.items()}
 
 
-def parse_instant(field: Field, text: str) -> datetime:
-    """A date and a time; of Europe/Rome unless the text has an offset."""
-    if "T" in text:
+class _Reader:
+    """The texts of one message, cleaned, and what was odd in them."""
+
+    def __init__(self, texts: Texts, strict: frozenset[Field]) -> None:
+        self._strict = strict
+        self._faults: dict[Field, FieldError] = {}
+        self.notices: list[Notice] = []
+        self._texts: dict[Field, str] = {}
+        for field, text in texts.items():
+            try:
+                self._texts[field] = clean_text(field, text)
+            except FieldError as error:
+                self._faults[field] = error
+                self.notices.append(Notice(error.field, error.reason))
+
+    def is_strict(self, field: Field) -> bool:
+        return field in self._strict
+
+    def text(self, field: Field) -> str:
+        return self._texts.get(field, "")
+
+    def require(self, field: Field) -> str:
+        """A text that must be there, with what was wrong with it when it is not."""
+        text = self._texts.get(field, "")
+        if not text:
+            raise self._faults.get(field) or FieldError(field, Reason.MISSING)
+        return text
+
+    def note(self, field: Field, reason: Reason) -> None:
+        """Something is odd.
+
+        :raises FieldError: and the connector wants this field right.
+        """
+        if field in self._strict:
+            raise FieldError(field, reason)
+        self.notices.append(Notice(field, reason))
+
+    def read(self, field: Field, parse: Callable[[Field, str], _Value]) -> _Value | None:
+        """A value, or none when the field is empty or cannot be read."""
+        text = self.text(field)
+        if not text:
+            return None
         try:
-            parsed = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise FieldError(field, Reason.NOT_A_DATE) from error
-        if parsed.year not in _YEARS:
-            raise FieldError(field, Reason.NOT_A_DATE)
-        return parsed.astimezone(UTC) if parsed.tzinfo else _at_rome(field, parsed)
-    day, _, clock = text.partition(" ")
-    return _at_rome(field, datetime.combine(parse_day(field, day), _parse_clock(field, clock)))
+            return parse(field, text)
+        except FieldError as error:
+            self.note(field, error.reason)
+            return None
+
+    def choose(self, field: Field, words: Mapping[str, _Value]) -> _Value | None:
+        text = self.text(field)
+        if not text:
+            return None
+        found = words.get(plain(text))
+        if found is None:
+            self.note(field, Reason.NOT_KNOWN)
+        return found
+
+    def clean_all(self, field: Field, texts: tuple[str, ...]) -> tuple[str, ...]:
+        cleaned = []
+        for text in texts:
+            try:
+                cleaned.append(clean_text(field, text))
+            except FieldError as error:
+                self.note(field, error.reason)
+        return tuple(text for text in cleaned if text)
 
 
-def birth_date_of(codice_fiscale: str) -> date | None:
-    """The birth date inside a codice fiscale; none in an STP, ENI or provisional code."""
-    if not codicefiscale.is_valid(codice_fiscale):
-        return None
-    born: datetime = codicefiscale.decode(codice_fiscale)["birthdate"]
-    return born.date()
-
-
-def _parse_times(texts: Texts) -> tuple[datetime, datetime]:
-    if texts.get(Field.START):
-        start = parse_instant(Field.START, texts[Field.START])
-    else:
-        day = parse_day(Field.DATE, _require(texts, Field.DATE))
-        clock = _parse_clock(Field.TIME, _require(texts, Field.TIME))
-        start = _at_rome(Field.TIME, datetime.combine(day, clock))
-    end = _parse_end(texts, start)
-    if not timedelta(0) < end - start <= _LONGEST_DURATION:
-        raise FieldError(Field.END, Reason.ENDS_BEFORE_START)
-    return start, end
-
-
-def _parse_end(texts: Texts, start: datetime) -> datetime:
-    text = texts.get(Field.END, "")
-    if _TIME.fullmatch(text):
-        day = start.astimezone(ROME).date()
-        end = _at_rome(Field.END, datetime.combine(day, _parse_clock(Field.END, text)))
-        return end if end > start else end + timedelta(days=1)
-    if text:
-        return parse_instant(Field.END, text)
-    minutes = texts.get(Field.MINUTES, "")
-    if not minutes:
-        return start + _DEFAULT_DURATION
-    if not re.fullmatch(r"[0-9]{1,4}", minutes) or int(minutes) == 0:
-        raise FieldError(Field.MINUTES, Reason.NOT_A_DURATION)
-    return start + timedelta(minutes=int(minutes))
-
-
-def _parse_clock(field: Field, text: str) -> time:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise FieldError(field, Reason.NOT_A_TIME)
+def _read_start(reader: _Reader, event: BookingEvent) -> datetime | None:
     try:
-        return time(int(match[1]), int(match[2]), int(match[3] or 0))
-    except ValueError as error:
-        raise FieldError(field, Reason.NOT_A_TIME) from error
+        return _parse_start(reader)
+    except FieldError as error:
+        is_said = error.reason is not Reason.MISSING
+        if event is BookingEvent.BOOKED or (is_said and reader.is_strict(error.field)):
+            raise
+        if is_said:
+            reader.notices.append(Notice(error.field, error.reason))
+        return None
 
 
-def _at_rome(field: Field, local: datetime) -> datetime:
-    """The instant of a local time; the hour that the change to summer time skips is refused."""
-    instant = local.replace(tzinfo=ROME).astimezone(UTC)
-    if instant.astimezone(ROME).replace(tzinfo=None) != local:
-        raise FieldError(field, Reason.NOT_A_TIME)
-    return instant
+def _parse_start(reader: _Reader) -> datetime:
+    if reader.text(Field.START) or not reader.text(Field.DATE):
+        return parse_instant(Field.START, reader.require(Field.START))
+    day = parse_day(Field.DATE, reader.text(Field.DATE))
+    clock = parse_clock(Field.TIME, reader.require(Field.TIME))
+    return at_rome(Field.TIME, datetime.combine(day, clock))
 
 
-def _parse_identity(texts: Texts, start: datetime) -> Identity:
-    code = texts.get(Field.CODICE_FISCALE, "").replace(" ", "").upper()
-    if code and not _IDENTIFIER.fullmatch(code):
-        raise FieldError(Field.CODICE_FISCALE, Reason.NOT_AN_IDENTIFIER)
-    text = texts.get(Field.BIRTH_DATE, "")
-    birth_date = parse_day(Field.BIRTH_DATE, text) if text else birth_date_of(code)
-    if birth_date is None:
-        raise FieldError(Field.BIRTH_DATE, Reason.MISSING)
-    if birth_date > start.date():
-        raise FieldError(Field.BIRTH_DATE, Reason.NOT_A_DATE)
+def _read_end(reader: _Reader, start: datetime | None) -> datetime | None:
+    """When it ends, if the message says so in words that make sense."""
+    if start is None:
+        return None
+    end = reader.read(Field.END, lambda field, text: _parse_end(field, text, start))
+    if end is None:
+        minutes = reader.read(Field.MINUTES, _parse_minutes)
+        end = start + minutes if minutes else None
+    if end is not None and not timedelta(0) < end - start <= _LONGEST_DURATION:
+        reader.note(Field.END, Reason.ENDS_BEFORE_START)
+        return None
+    return end
+
+
+def _parse_end(field: Field, text: str, start: datetime) -> datetime:
+    if not is_clock(text):
+        return parse_instant(field, text)
+    day = start.astimezone(ROME).date()
+    end = at_rome(field, datetime.combine(day, parse_clock(field, text)))
+    return end if end > start else end + timedelta(days=1)
+
+
+def _parse_minutes(field: Field, text: str) -> timedelta:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) == 0:
+        raise FieldError(field, Reason.NOT_A_DURATION)
+    return timedelta(minutes=int(text))
+
+
+def _read_identity(
+    reader: _Reader, start: datetime | None, patient_keys: tuple[str, ...]
+) -> Identity:
+    code = _read_person_code(reader)
+    team_card = _read_team_card(reader)
+    if not (code or team_card or patient_keys):
+        reader.require(Field.FAMILY_NAME)
+    sex = reader.choose(Field.SEX, _SEXES) or ""
     return Identity(
-        family_name=_require(texts, Field.FAMILY_NAME),
-        given_name=texts.get(Field.GIVEN_NAME, ""),
-        birth_date=birth_date,
-        sex=_SEXES.get(texts.get(Field.SEX, "").casefold(), ""),
+        family_name=reader.text(Field.FAMILY_NAME),
+        given_name=reader.text(Field.GIVEN_NAME),
+        birth_date=_read_birth_date(reader, code, sex, start),
+        sex=sex,
         codice_fiscale=code,
-        phone=texts.get(Field.PHONE, ""),
-        email=texts.get(Field.EMAIL, ""),
-        address=texts.get(Field.ADDRESS, ""),
+        phone=reader.text(Field.PHONE),
+        email=reader.text(Field.EMAIL),
+        address=reader.text(Field.ADDRESS),
+        team_card=team_card,
+        language=_LANGUAGES.get(plain(reader.text(Field.LANGUAGE)).partition("-")[0], ""),
     )
 
 
-def _require(texts: Texts, field: Field) -> str:
-    text = texts.get(field, "")
-    if not text:
-        raise FieldError(field, Reason.MISSING)
-    return text
+def _read_person_code(reader: _Reader) -> str:
+    code = identifiers.clean_code(reader.text(Field.CODICE_FISCALE))
+    if code and not identifiers.is_person_code(code):
+        reader.note(Field.CODICE_FISCALE, Reason.NOT_AN_IDENTIFIER)
+        return ""
+    if not identifiers.is_check_right(code):
+        reader.note(Field.CODICE_FISCALE, Reason.CHECK_CHARACTER_WRONG)
+    return code
 
 
-def _choose(texts: Texts, field: Field, words: Mapping[str, _Value]) -> _Value:
-    word = unicodedata.normalize("NFD", texts.get(field, "").casefold())
-    word = "".join(char for char in word if not unicodedata.combining(char))
-    if word not in words:
-        raise FieldError(field, Reason.NOT_KNOWN)
-    return words[word]
+def _read_team_card(reader: _Reader) -> str:
+    card = identifiers.clean_code(reader.text(Field.TEAM_CARD))
+    if card and not identifiers.is_team_card(card):
+        reader.note(Field.TEAM_CARD, Reason.NOT_AN_IDENTIFIER)
+        return ""
+    return card
+
+
+def _read_birth_date(reader: _Reader, code: str, sex: str, start: datetime | None) -> date | None:
+    """As said, else from the codice fiscale; what the two say against each other is noted."""
+    person = identifiers.find_person(code)
+    said = reader.read(Field.BIRTH_DATE, parse_day_of)
+    if said is not None and start is not None and said > start.astimezone(ROME).date():
+        reader.note(Field.BIRTH_DATE, Reason.NOT_A_DATE)
+        said = None
+    if person is None:
+        return said
+    if sex and sex != person.sex:
+        reader.note(Field.SEX, Reason.SEX_DOES_NOT_MATCH)
+    if said is None:
+        return person.birth_date(start.astimezone(ROME).date()) if start is not None else None
+    if not person.is_born(said):
+        reader.note(Field.BIRTH_DATE, Reason.BIRTH_DATE_DOES_NOT_MATCH)
+    return said
+
+
+def _read_details(reader: _Reader, service_code: str) -> Details:
+    nre = identifiers.clean_code(reader.text(Field.NRE))
+    if nre and not _NRE.fullmatch(nre):
+        reader.note(Field.NRE, Reason.NOT_AN_IDENTIFIER)
+    return Details(
+        nre=nre,
+        question=reader.text(Field.QUESTION),
+        service_code=service_code,
+        service_name=reader.text(Field.SERVICE_NAME),
+        regional_code=reader.text(Field.REGIONAL_CODE),
+        exemption=reader.text(Field.EXEMPTION),
+        prescriber=reader.text(Field.PRESCRIBER),
+        agenda=reader.text(Field.AGENDA),
+        prescribed_on=reader.read(Field.PRESCRIBED_ON, parse_day_of),
+        booked_on=reader.read(Field.BOOKED_ON, parse_day_of),
+        offered_on=reader.read(Field.OFFERED_ON, parse_day_of),
+        interpreter=_read_interpreter(reader),
+    )
+
+
+def _read_interpreter(reader: _Reader) -> str:
+    """The language; a bare *yes* is that of the patient."""
+    text = reader.text(Field.INTERPRETER)
+    is_needed = _YES_AND_NO.get(plain(text))
+    if is_needed is False:
+        return ""
+    return (reader.text(Field.LANGUAGE) or text) if is_needed else text
