@@ -41,6 +41,10 @@ class Source(OwnedByOrganisation, Base):
     poll_cursor: Mapped[str] = mapped_column(String(64), default="")
     """Where the FHIR poller goes on: the newest ``_lastUpdated`` it has taken in."""
     is_paused: Mapped[bool] = mapped_column(default=False)
+    delivery_holder: Mapped[str] = mapped_column(String(32), default="")
+    """Which running server delivers this source's events; each takes a random name."""
+    delivery_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When another may take over, should that one have died."""
 
 
 class MessageState(StrEnum):
@@ -153,6 +157,8 @@ class OutboxEvent(OwnedByOrganisation, Base):
     """Why the last attempt did not go through; a stable word."""
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    tried_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """The first attempt since it was queued, by its act or by a person."""
     next_attempt_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

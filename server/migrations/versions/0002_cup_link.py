@@ -136,6 +136,7 @@ def _create_outbox_event() -> None:
         sa.Column("reason", sa.String(length=64), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("tried_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("organisation_id", sa.String(length=32), nullable=False),
@@ -239,6 +240,11 @@ def _widen_tables() -> None:
     op.add_column(
         "source", sa.Column("is_paused", sa.Boolean(), nullable=False, server_default=sa.false())
     )
+    op.add_column(
+        "source",
+        sa.Column("delivery_holder", sa.String(length=32), nullable=False, server_default=""),
+    )
+    op.add_column("source", sa.Column("delivery_until", sa.DateTime(timezone=True), nullable=True))
     op.create_index("ix_source_token_hash", "source", ["token_hash"], unique=True)
     op.add_column(
         "visit", sa.Column("device_code_issued_at", sa.DateTime(timezone=True), nullable=True)
