@@ -13,7 +13,16 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.keyring import Keyring, Place, visit_owner
-from server.models import Appointment, CheckIn, InboxMessage, Note, Patient, Source, Visit
+from server.models import (
+    Appointment,
+    CheckIn,
+    FhirResource,
+    InboxMessage,
+    Note,
+    Patient,
+    Source,
+    Visit,
+)
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -209,6 +218,32 @@ def _message_place(message: InboxMessage) -> Place:
         "raw",
         1,
         key_owner=f"inbox:{message.source_id}:{message.received_at:%Y-%m}",
+    )
+
+
+async def seal_resource(
+    keyring: Keyring, session: AsyncSession, resource: FhirResource, content: bytes
+) -> None:
+    """Keep a FHIR resource; call after setting ``version`` and ``updated_at``."""
+    resource.sealed_content = await keyring.seal(session, _resource_place(resource), content)
+
+
+async def open_resource(keyring: Keyring, session: AsyncSession, resource: FhirResource) -> bytes:
+    """What :func:`seal_resource` kept; empty of a row that only names a message."""
+    if resource.sealed_content is None:
+        return b""
+    return await keyring.unseal(session, _resource_place(resource), resource.sealed_content)
+
+
+def _resource_place(resource: FhirResource) -> Place:
+    """The month's key of the messages: what was sent with them is forgotten with them."""
+    return Place(
+        resource.organisation_id,
+        "fhir_resource",
+        resource.resource_index,
+        "content",
+        resource.version,
+        key_owner=f"inbox:{resource.source_id}:{resource.updated_at:%Y-%m}",
     )
 
 

@@ -96,6 +96,29 @@ class InboxMessage(OwnedByOrganisation, Base):
     decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class FhirResource(OwnedByOrganisation, Base):
+    """A resource that a source has sent by FHIR and that its appointments refer to.
+
+    Found by ``resource_index``, a keyed hash of ``Type/id``: a logical id may be a person's
+    number. Of an Appointment only its newest message is named; ``awaits`` are the indexes of what
+    it refers to and what has not come yet, separated by spaces.
+    """
+
+    __tablename__ = "fhir_resource"
+    __table_args__ = (UniqueConstraint("source_id", "resource_index"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    source_id: Mapped[str] = mapped_column(ForeignKey("source.id"))
+    resource_index: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(32))
+    """``Patient``, ``ServiceRequest``…"""
+    version: Mapped[int] = mapped_column(default=1)
+    sealed_content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    message_id: Mapped[str | None] = mapped_column(ForeignKey("inbox_message.id"))
+    awaits: Mapped[str] = mapped_column(Text, default="")
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
 class VisitChangeKind(StrEnum):
     """What people with the page open must hear of."""
 

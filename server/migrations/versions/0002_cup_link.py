@@ -15,6 +15,7 @@ def upgrade() -> None:
     _create_reconciliation()
     _create_difference()
     _create_inbox_message()
+    _create_fhir_resource()
     _create_outbox_event()
     _create_patient_message()
     _create_visit_change()
@@ -121,6 +122,28 @@ def _create_inbox_message() -> None:
     )
     op.create_index("ix_inbox_message_state", "inbox_message", ["state"])
     op.create_index("ix_inbox_message_visit_id", "inbox_message", ["visit_id"])
+
+
+def _create_fhir_resource() -> None:
+    op.create_table(
+        "fhir_resource",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("source_id", sa.String(length=32), nullable=False),
+        sa.Column("resource_index", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("sealed_content", sa.LargeBinary(), nullable=True),
+        sa.Column("message_id", sa.String(length=32), nullable=True),
+        sa.Column("awaits", sa.Text(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("organisation_id", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["message_id"], ["inbox_message.id"]),
+        sa.ForeignKeyConstraint(["source_id"], ["source.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("source_id", "resource_index"),
+    )
+    op.create_index("ix_fhir_resource_organisation_id", "fhir_resource", ["organisation_id"])
+    op.create_index("ix_fhir_resource_updated_at", "fhir_resource", ["updated_at"])
 
 
 def _create_outbox_event() -> None:
