@@ -36,6 +36,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tls: Tls | None = None
     sending_applications: list[str] = []
     """Allowed MSH-3; empty allows all."""
+    character_set: str = ""
+    """Of messages that leave MSH-18 empty, in its words: ``8859/1``. Empty: UTF-8."""
 
     @property
     def is_on_loopback(self) -> bool:
