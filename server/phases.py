@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit import Act, ActorRole, Entry, append
+from server.db import OrganisationId
 from server.models import Appointment, Clinic, Organisation, Phase, PhaseChange
 
 
@@ -70,3 +71,13 @@ async def change_phase(
     await append(
         session, organisation.id, Entry(now, Act.PHASE_CHANGED, role, by, facts=dict(facts))
     )
+
+
+async def load_history(session: AsyncSession, organisation: OrganisationId) -> list[PhaseChange]:
+    """Every change of an organisation's phase, the newest first."""
+    found = await session.scalars(
+        select(PhaseChange)
+        .where(PhaseChange.organisation_id == organisation)
+        .order_by(PhaseChange.changed_at.desc(), PhaseChange.id)
+    )
+    return list(found)

@@ -28,10 +28,12 @@ from server.joinlink import LinkPhase, link_phase
 from server.models import (
     Appointment,
     CheckIn,
+    EventKind,
     Organisation,
     Visit,
     VisitState,
 )
+from server.outbox import tell_cup
 from server.pages import json_response
 from server.roomseed import PATIENT_SEAT, seed_of
 from server.services import DATABASE, HUB, PAGES, now_of
@@ -210,16 +212,21 @@ class VisitHooks:
         self._seen.pop(room_id, None)
 
     async def admit(self, room_id: str, by: str, participant: str) -> None:
-        """Write the admission before the room knows of it."""
+        """Write the admission before the room knows of it; CUP hears of the first one."""
         now = self._clock()
         async with self._database.begin(self._organisations[room_id]) as session:
             change = (
                 update(Visit)
                 .where(Visit.id == room_id)
-                .where(Visit.state.in_(_LIVE))
                 .values(state=VisitState.IN_VISIT, admitted_at=now)
             )
-            if not await count_changed(session, change):
+            if await count_changed(session, change.where(Visit.state == VisitState.WAITING)):
+                visit = await session.get_one(
+                    Visit, room_id, options=[joinedload(Visit.appointment)]
+                )
+                facts = {"began_at": now.isoformat()}
+                await tell_cup(session, visit, EventKind.BEGUN, now, facts)
+            elif not await count_changed(session, change.where(Visit.state == VisitState.IN_VISIT)):
                 raise Refused("not_waiting")
             await self._append(session, room_id, Act.ADMITTED, by, participant)
 

@@ -15,6 +15,7 @@ from server.audit import Act, ActorRole, Entry, Fact, append
 from server.auth import Actor
 from server.checkin.texts import ConsentText
 from server.consents import load_latest_consents
+from server.db import count_changed
 from server.errors import Conflict, NotFound
 from server.keyring import Keyring
 from server.models import (
@@ -22,10 +23,12 @@ from server.models import (
     CheckIn,
     Consent,
     ConsentKind,
+    EventKind,
     Organisation,
     Visit,
     VisitState,
 )
+from server.outbox import tell_cup
 from server.sealed import Answers, Identity, open_answers, open_identity, seal_answers
 
 
@@ -147,19 +150,20 @@ async def _replace(session: AsyncSession, seen: CheckIn, draft: CheckIn) -> None
 async def complete_if_ready(
     session: AsyncSession, keyring: Keyring, actor: Actor, now: datetime
 ) -> None:
-    """``booked → checked_in`` once both consents and the address are there."""
+    """``booked → checked_in`` once both consents and the address are there; CUP is told."""
     progress = await load_progress(session, keyring, actor)
     check_in = progress.check_in
     if check_in is None or check_in.completed_at is not None or not progress.is_complete:
         return
     check_in.completed_at = now
-    await session.execute(
+    change = (
         update(Visit)
         .where(Visit.id == actor.visit_id)
         .where(Visit.state == VisitState.BOOKED)
         .values(state=VisitState.CHECKED_IN)
-        .execution_options(synchronize_session=False)
     )
+    if await count_changed(session, change):
+        await tell_cup(session, progress.visit, EventKind.CHECKED_IN, now)
     await append(session, actor.organisation, entry_of(actor, now, Act.CHECK_IN_COMPLETED))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from aiohttp import web
@@ -16,11 +16,17 @@ from server.auth import actor_of
 from server.bodies import read_body
 from server.db import count_changed
 from server.errors import Conflict, InvalidInput
-from server.models import Outcome, Visit, VisitState
+from server.models import EventKind, Outcome, Visit, VisitState
+from server.outbox import tell_cup
 from server.pages import json_response
 from server.services import DATABASE, HUB, now_of
 from server.visit.acts import OVER, load_visit, make_entry
 from signaling.messages import Closed
+
+_TO_REBOOK: Final = frozenset(
+    {Outcome.CONVERTED_TO_IN_PERSON, Outcome.TECHNICAL_FAILURE, Outcome.NO_SHOW_CLINICIAN}
+)
+"""The visit is still owed to the patient: CUP is asked for a new slot, with the reason."""
 
 
 class OutcomeReason(StrEnum):
@@ -79,6 +85,7 @@ async def finish(request: web.Request) -> web.StreamResponse:
         if visit.state is VisitState.ENDED and visit.outcome is form.outcome:
             return json_response({"outcome": form.outcome})
         await _end(session, visit, form, now)
+        await _tell_cup(session, visit, form, now)
         await append(
             session,
             actor.organisation,
@@ -109,3 +116,22 @@ async def _end(session: AsyncSession, visit: Visit, form: FinishForm, now: datet
         change = change.where(Visit.waiting_since.is_(None))
     if not await count_changed(session, change):
         raise Conflict("the visit is over, or has changed")
+
+
+async def _tell_cup(session: AsyncSession, visit: Visit, form: FinishForm, now: datetime) -> None:
+    """The outcome, and a request for a new slot where the visit is still owed.
+
+    ``visit`` is as it was before it ended: a visit that was admitted has its time in it.
+    """
+    reason = form.reason.value
+    facts = {
+        "outcome": form.outcome.value,
+        "reason": reason,
+        "began_at": visit.admitted_at.isoformat() if visit.admitted_at else "",
+        "ended_at": now.isoformat(),
+        "waited": visit.waiting_since is not None,
+    }
+    await tell_cup(session, visit, EventKind.ENDED, now, facts)
+    if form.outcome in _TO_REBOOK:
+        asked = {"outcome": form.outcome.value, "reason": reason or form.outcome.value}
+        await tell_cup(session, visit, EventKind.REBOOKING_ASKED, now, asked)
