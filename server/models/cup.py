@@ -97,11 +97,11 @@ class InboxMessage(OwnedByOrganisation, Base):
 
 
 class FhirResource(OwnedByOrganisation, Base):
-    """A resource that a source has sent by FHIR and that its appointments refer to.
+    """A resource that a source has sent by FHIR.
 
     Found by ``resource_index``, a keyed hash of ``Type/id``: a logical id may be a person's
-    number. Of an Appointment only its newest message is named; ``awaits`` are the indexes of what
-    it refers to and what has not come yet, separated by spaces.
+    number. What appointments refer to is kept sealed; an Appointment itself is a message of the
+    inbox, and its row only names the newest.
     """
 
     __tablename__ = "fhir_resource"
@@ -114,9 +114,21 @@ class FhirResource(OwnedByOrganisation, Base):
     """``Patient``, ``ServiceRequest``…"""
     version: Mapped[int] = mapped_column(default=1)
     sealed_content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    logical_id: Mapped[str] = mapped_column(String(64), default="")
+    """Of an Appointment only."""
+    booking_code: Mapped[str] = mapped_column(String(64), default="", index=True)
     message_id: Mapped[str | None] = mapped_column(ForeignKey("inbox_message.id"))
-    awaits: Mapped[str] = mapped_column(Text, default="")
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class FhirAwaited(OwnedByOrganisation, Base):
+    """Something that an Appointment refers to and that has not come yet."""
+
+    __tablename__ = "fhir_awaited"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    resource_index: Mapped[str] = mapped_column(String(32), index=True)
+    appointment_id: Mapped[str] = mapped_column(ForeignKey("fhir_resource.id"), index=True)
 
 
 class VisitChangeKind(StrEnum):

@@ -15,7 +15,7 @@ def upgrade() -> None:
     _create_reconciliation()
     _create_difference()
     _create_inbox_message()
-    _create_fhir_resource()
+    _create_fhir_tables()
     _create_outbox_event()
     _create_patient_message()
     _create_visit_change()
@@ -124,7 +124,7 @@ def _create_inbox_message() -> None:
     op.create_index("ix_inbox_message_visit_id", "inbox_message", ["visit_id"])
 
 
-def _create_fhir_resource() -> None:
+def _create_fhir_tables() -> None:
     op.create_table(
         "fhir_resource",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -133,8 +133,9 @@ def _create_fhir_resource() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("sealed_content", sa.LargeBinary(), nullable=True),
+        sa.Column("logical_id", sa.String(length=64), nullable=False),
+        sa.Column("booking_code", sa.String(length=64), nullable=False),
         sa.Column("message_id", sa.String(length=32), nullable=True),
-        sa.Column("awaits", sa.Text(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("organisation_id", sa.String(length=32), nullable=False),
         sa.ForeignKeyConstraint(["message_id"], ["inbox_message.id"]),
@@ -142,8 +143,21 @@ def _create_fhir_resource() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("source_id", "resource_index"),
     )
+    op.create_index("ix_fhir_resource_booking_code", "fhir_resource", ["booking_code"])
     op.create_index("ix_fhir_resource_organisation_id", "fhir_resource", ["organisation_id"])
     op.create_index("ix_fhir_resource_updated_at", "fhir_resource", ["updated_at"])
+    op.create_table(
+        "fhir_awaited",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("resource_index", sa.String(length=32), nullable=False),
+        sa.Column("appointment_id", sa.String(length=32), nullable=False),
+        sa.Column("organisation_id", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["appointment_id"], ["fhir_resource.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_fhir_awaited_appointment_id", "fhir_awaited", ["appointment_id"])
+    op.create_index("ix_fhir_awaited_organisation_id", "fhir_awaited", ["organisation_id"])
+    op.create_index("ix_fhir_awaited_resource_index", "fhir_awaited", ["resource_index"])
 
 
 def _create_outbox_event() -> None:
