@@ -44,6 +44,7 @@ class Act(StrEnum):
     PATIENTS_MERGED = "patient.merged"
     IDENTITY_COMPLETED = "patient.completed"
     PHASE_CHANGED = "phase.changed"
+    NOTICE_RULE_CHANGED = "notice_rule.changed"
     SOURCE_CHANGED = "source.changed"
     SOURCE_KEY_ISSUED = "source.key_issued"
     CUP_MESSAGE_OPENED = "cup.message_opened"

@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     stun_urls: list[str] = Field(
         default=[], description="JSON list of STUN servers. Empty: none is asked, ever."
     )
+    metrics_token: str = Field(
+        default="",
+        repr=False,
+        description="Bearer token of `/metrics` (Prometheus). Empty: only this machine itself may "
+        "ask, and not through a proxy.",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @property

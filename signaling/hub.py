@@ -150,6 +150,14 @@ class Hub:
         if opened is not None:
             self._rooms.append(opened, Gone(participant=participant), reason=reason)
 
+    @property
+    def open_rooms(self) -> int:
+        return len(self._rooms)
+
+    @property
+    def open_sockets(self) -> int:
+        return len(self._sockets)
+
     async def close(self) -> None:
         """Sends everybody to another node, or to this one after its restart. Belongs into
         ``on_shutdown``, before the web server waits for its handlers."""

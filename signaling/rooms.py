@@ -83,6 +83,9 @@ class Rooms:
         self._changed_at: dict[str, float] = {}
         """When a room that is not open was last open or told of an act."""
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def find(self, room_id: str) -> OpenRoom | None:
         return self._open.get(room_id)
 
