@@ -58,6 +58,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     address: str
     tls: Tls | None = None
     receiving_application: str = "CUP"
+    is_filler_code: bool = False
+    """HL7 v2: the booking code is the filler's (SCH-2, ARQ-2), not the placer's."""
     words: dict[str, str] = {}
     """How this source writes an outcome in SCH-25 or its column: ``completed`` → ``Complete``…"""
 
