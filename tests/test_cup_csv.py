@@ -8,27 +8,49 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.cup import csvfile
-from server.cup.booking import Booking, Field, FieldError, FileRejected, ParsedRow, Reason, RowError
-from server.cup.csvfile import parse_csv
-from server.cup.values import birth_date_of, parse_day, parse_instant
-from server.models import AppointmentStatus
+from server.cup.booking import (
+    Booking,
+    BookingEvent,
+    Fault,
+    Field,
+    FieldError,
+    FileRejected,
+    Message,
+    Notice,
+    Reason,
+)
+from server.cup.csvfile import parse_csv, parse_row
+from server.cup.identifiers import find_person, is_check_right
+from server.cup.texts import parse_day, parse_instant
+from server.sources import Mapping, SourceSettings
 
 VECTORS = Path(__file__).parent / "vectors" / "cup"
+NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 HEADER = b"codice_prenotazione;inizio;cognome;data_nascita;indirizzo\r\n"
 
 
 def parse(content: bytes) -> tuple[list[Booking], list[tuple[int, str, str]]]:
     """The bookings of a file, and line, column and reason of its wrong rows."""
-    rows = list(parse_csv(io.BytesIO(content)))
-    bookings = [row.booking for row in rows if isinstance(row, ParsedRow)]
-    errors = [(row.line, row.field, row.reason.value) for row in rows if isinstance(row, RowError)]
+    messages = read(content)
+    bookings = [row.body for row in messages if isinstance(row.body, Booking)]
+    errors = [
+        (row.line, row.body.path, row.body.reason.value)
+        for row in messages
+        if isinstance(row.body, Fault)
+    ]
     return bookings, errors
+
+
+def read(content: bytes, **mapping: Any) -> list[Message]:
+    settings = SourceSettings(mapping=Mapping(**mapping))
+    return list(parse_csv(io.BytesIO(content), settings, NOW))
 
 
 def good_row(code: str, address: bytes = b"Via Roma 1") -> bytes:
@@ -51,7 +73,7 @@ def test_italian_export_becomes_bookings() -> None:
     assert arben.priority == "B"
     assert fatima.is_first_visit
     assert fatima.identity.codice_fiscale == "STP0900010000123"
-    assert dino.status is AppointmentStatus.CANCELLED
+    assert dino.event is BookingEvent.CANCELLED
     assert dino.identity.birth_date == date(1950, 6, 3)
     assert loredana.is_first_visit
 
@@ -135,7 +157,7 @@ def test_caps_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryFile() as file:
         file.truncate(csvfile.FILE_BYTES + 1)
         with pytest.raises(FileRejected, match="50 MiB"):
-            next(parse_csv(file))
+            next(parse_csv(file, SourceSettings(), NOW))
 
 
 @pytest.mark.parametrize(
@@ -161,9 +183,27 @@ def test_times_that_do_not_exist_are_refused(text: str) -> None:
 
 
 def test_omocodes_of_one_person_have_one_birth_date() -> None:
-    assert birth_date_of("RSSMRA80A01H501U") == date(1980, 1, 1)
-    assert birth_date_of("RSSMRAULALMHRLMD") == date(1980, 1, 1)
-    assert birth_date_of("ENI0900010000123") is None
+    for code in ("RSSMRA80A01H501U", "RSSMRAULALMHRLMD"):
+        person = find_person(code)
+        assert person is not None
+        assert person.birth_date(date(2026, 12, 1)) == date(1980, 1, 1)
+    assert find_person("ENI0900010000123") is None
+    assert find_person("RSSMRA80A01H501X") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "is_right"),
+    [
+        ("RSSMRA80A01H501U", True),
+        ("RSSMRA80A01H50MM", True),
+        ("RSSMRA80A01H501X", False),
+        ("12345678903", True),
+        ("12345678901", False),
+        ("STP0900010000123", True),
+    ],
+)
+def test_check_characters(code: str, is_right: bool) -> None:
+    assert is_check_right(code) is is_right
 
 
 @pytest.mark.parametrize("text", ["1/2/2026", "01022026", "2026-02-01"])
@@ -181,10 +221,10 @@ def rows_between(junk: bytes) -> Iterator[bytes]:
 @given(st.binary(max_size=2000))
 def test_no_bytes_crash_the_reader(content: bytes) -> None:
     try:
-        rows = list(parse_csv(io.BytesIO(content)))
+        messages = read(content)
     except FileRejected:
         return
-    assert all(isinstance(row, ParsedRow | RowError) for row in rows)
+    assert all(isinstance(row.body, Booking | Fault) for row in messages)
 
 
 @given(st.binary(max_size=500))
@@ -198,6 +238,66 @@ def test_good_rows_around_any_bytes_are_in(junk: bytes) -> None:
 
 @given(st.text(alphabet=';"\r\na ', max_size=200))
 def test_any_quotes_and_delimiters_end(text: str) -> None:
-    rows = list(parse_csv(io.BytesIO(HEADER + text.encode() + b"\r\n" + good_row("DOPO"))))
+    bookings, errors = parse(HEADER + text.encode() + b"\r\n" + good_row("DOPO"))
 
-    assert all(row.reason in Reason for row in rows if isinstance(row, RowError))
+    assert bookings or errors
+
+
+def test_dialect_of_a_source_names_its_columns_its_encoding_and_its_words() -> None:
+    content = "num|quando|chi|urgenza\nX1|01/12/2026 09:30|Rossì|1\n".encode("cp1252")
+
+    (row,) = read(
+        content,
+        csv_delimiter="|",
+        csv_encoding="cp1252",
+        csv_columns={
+            "booking_code": "Num", "start": "quando", "family_name": "chi", "priority": "urgenza"
+        },
+        words={"priority": {"1": "U"}},
+    )  # fmt: skip
+
+    assert isinstance(row.body, Booking)
+    assert (row.body.booking_code, row.body.identity.family_name) == ("X1", "Rossì")
+    assert row.body.priority == "U"
+
+
+def test_encoding_that_does_not_exist_is_rejected() -> None:
+    with pytest.raises(FileRejected, match="klingon"):
+        read(HEADER + good_row("A"), csv_encoding="klingon")
+
+
+def test_kept_row_is_mapped_again_alone_and_as_the_file_was() -> None:
+    messages = read((VECTORS / "giornata.csv").read_bytes())
+
+    for message in messages:
+        again = parse_row(message.raw, SourceSettings(), NOW)
+        assert (again.body, again.content) == (message.body, message.content)
+        assert (again.control_id, again.line) == (None, 0)
+    assert len({message.control_id for message in messages}) == len(messages) == 5
+
+
+def test_what_cannot_be_read_is_noted_and_the_row_goes_in() -> None:
+    header = b"codice_prenotazione;inizio;cognome;codice_fiscale;sesso;classe_priorita;nre;email\n"
+    row = b"A;01/12/2026 09:30;Rossi;RSSMRA80A01H501U;F;alta;123;a\x00b\n"
+
+    (message,) = read(header + row)
+
+    assert isinstance(message.body, Booking)
+    assert message.body.identity.birth_date == date(1980, 1, 1)
+    assert (message.body.priority, message.body.identity.email) == ("", "")
+    assert set(message.notices) == {
+        Notice(Field.SEX, Reason.SEX_DOES_NOT_MATCH),
+        Notice(Field.PRIORITY, Reason.NOT_KNOWN),
+        Notice(Field.NRE, Reason.NOT_AN_IDENTIFIER),
+        Notice(Field.EMAIL, Reason.CONTROL_CHARACTER),
+    }
+
+
+def test_cancellation_needs_no_time_and_a_booking_does() -> None:
+    header = b"codice_prenotazione;inizio;stato;cognome\n"
+
+    cancelled, booked = read(header + b"A;;annullata;Rossi\nB;;;Rossi\n")
+
+    assert isinstance(cancelled.body, Booking)
+    assert cancelled.body.start is None
+    assert booked.body == Fault(Field.START, Reason.MISSING, "inizio")

@@ -237,6 +237,8 @@ class Message:
     body: Booking | Merge | Fault
     booking_code: str = ""
     """Also of a faulty message, when it could be read."""
+    organisation_codes: tuple[str, ...] = ()
+    """Whom a row of a file is for, also of a faulty one."""
     notices: tuple[Notice, ...] = ()
     paths: Mapping[Field, str]
     """What this language calls each field, for faults found after the mapping."""
