@@ -101,11 +101,12 @@ class Answer:
 
     def verdict(self, control_id: str) -> Verdict:
         """What it means for the message that went out under this control id."""
-        if self.control_id != control_id or self.is_temporary:
+        if self.control_id != control_id:
             return Verdict.RETRY
         if self.code in {"AA", "CA"}:
             return Verdict.DELIVERED
-        return Verdict.REFUSED if self.code in {"AE", "AR", "CE", "CR"} else Verdict.RETRY
+        is_refused = self.code in {"AE", "AR", "CE", "CR"} and not self.is_temporary
+        return Verdict.REFUSED if is_refused else Verdict.RETRY
 
 
 def parse_answer(raw: bytes) -> Answer:

@@ -27,6 +27,7 @@ from server.cup.booking import (
 )
 from server.cup.hl7paths import DEFAULTS, find_mapped, name_paths
 from server.cup.hl7wire import (
+    CUT,
     FRAME_BYTES,
     Header,
     Path,
@@ -70,8 +71,9 @@ _S14_CANCELLED: Final = frozenset({"cancelled", "canceled", "deleted", "dc"})
 
 
 def parse_hl7(raw: bytes, settings: SourceSettings, received_at: datetime) -> Message:
-    """Map one message, without its MLLP frame. Never raises: what cannot be read is a fault."""
-    header = find_header(raw[:FRAME_BYTES])
+    """Map one message, without its MLLP frame; with the start of one it is the rest of a frame
+    that was cut. Never raises: what cannot be read is a fault."""
+    header = find_header(raw)
     reader = _Reader(raw, header or Header(), settings, received_at)
     body: Booking | Merge | Fault
     notices: tuple[Notice, ...] = ()
@@ -110,8 +112,8 @@ class _Reader:
         """
         if len(self._raw) > FRAME_BYTES:
             raise Unreadable(Reason.TOO_LARGE)
-        if header is None:
-            raise Unreadable(Reason.UNREADABLE, "MSH")
+        if header is None or self._raw.startswith(CUT):
+            raise Unreadable(Reason.UNREADABLE, "MSH" if header is None else "")
         listener = self._settings.listener
         senders = listener.sending_applications if listener else []
         if senders and header.component(3) not in senders:

@@ -18,6 +18,8 @@ from server.cup.booking import Fault, Field, Reason
 from server.cup.texts import plain
 
 FRAME_BYTES: Final = 1024 * 1024
+CUT: Final = b"\x0b"
+"""The start of an MLLP frame: what begins with it had no end."""
 SEGMENTS: Final = 2_000
 FIELD_CHARACTERS: Final = 64 * 1024
 _DELIMITERS_READ: Final = 16_384
@@ -37,6 +39,7 @@ _CHARACTER_SETS: Final = {
     "8859/15": "iso8859-15",
 }
 """MSH-18 (table 0211)."""
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _NULL: Final = '""'
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _DTM: Final = re.compile(
@@ -101,7 +104,13 @@ class Header:
 
 def find_header(raw: bytes) -> Header | None:
     """MSH of a message; None when it does not begin with one that can be split."""
-    text = raw[: FIELD_CHARACTERS * 2].removeprefix(b"\xef\xbb\xbf").decode("latin-1").lstrip()
+    text = (
+        raw[: FIELD_CHARACTERS * 2]
+        .removeprefix(CUT)
+        .removeprefix(_BYTE_ORDER_MARK)
+        .decode("latin-1")
+        .lstrip()
+    )
     line = _LINE_END.split(text, maxsplit=1)[0]
     if not line.startswith("MSH") or len(line) < 5:
         return None
@@ -128,7 +137,7 @@ def decode(raw: bytes, header: Header, default_set: str) -> str:
     if encoding is None:
         raise Unreadable(Reason.WRONG_CHARACTER_SET, "MSH-18")
     try:
-        return raw.removeprefix(b"\xef\xbb\xbf").decode(encoding)
+        return raw.removeprefix(_BYTE_ORDER_MARK).decode(encoding)
     except UnicodeDecodeError as error:
         raise Unreadable(Reason.WRONG_CHARACTER_SET, "MSH-18") from error
 
