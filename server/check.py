@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import aiosmtplib
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,9 +21,10 @@ from server.assets import Assets
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.keyring import ROOT_KEY_FILE, load_keyring
+from server.mail.smtp import SmtpTransport
 from server.migrations import is_current
 from server.models import Organisation
-from server.settings import Settings
+from server.settings import LOOPBACK_HOSTS, Settings, SmtpSecurity
 
 _OLDEST_CLOCK: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,6 +53,7 @@ async def check_installation(settings: Settings, now: datetime) -> list[Finding]
         *await _check_database(settings),
         _check_address(settings),
         _check_turn(settings),
+        *await _check_mail(settings),
         _check_assets(),
         _check_time(now),
     ]
@@ -100,6 +104,38 @@ def _check_turn(settings: Settings) -> Finding:
     if settings.turn_urls:
         return Finding(Level.BAD, "TURN servers are set without their secret (turn_secret)")
     return Finding(Level.WARNING, "No TURN server: behind a strict firewall no call connects")
+
+
+async def _check_mail(settings: Settings) -> list[Finding]:
+    """Whether messages can leave; the mail server is really asked, the SMS gateway is not."""
+    if not settings.smtp_host and not settings.sms_url:
+        text = "No mail server and no SMS gateway: messages to patients wait"
+        return [Finding(Level.WARNING, text)]
+    findings = [await _check_mail_server(settings)]
+    if settings.sms_url:
+        text = f"SMS leave through {urlsplit(settings.sms_url).hostname}"
+        findings.append(Finding(Level.GOOD, text))
+    else:
+        text = "No SMS gateway: patients without an e-mail address get nothing"
+        findings.append(Finding(Level.WARNING, text))
+    return findings
+
+
+async def _check_mail_server(settings: Settings) -> Finding:
+    host = settings.smtp_host
+    if not host:
+        return Finding(Level.WARNING, "No mail server: patients without a telephone get nothing")
+    if not settings.mail_from:
+        return Finding(Level.BAD, "A mail server is set without the address to send from")
+    if settings.smtp_security is SmtpSecurity.NONE and host not in LOOPBACK_HOSTS:
+        text = f"The mail server {host} is spoken to in clear: set smtp_security"
+        return Finding(Level.BAD, text)
+    try:
+        await SmtpTransport(settings).probe()
+    except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+        text = f"The mail server {host} cannot be used ({type(error).__name__})"
+        return Finding(Level.BAD, text)
+    return Finding(Level.GOOD, f"The mail server {host} answers")
 
 
 def _check_assets() -> Finding:

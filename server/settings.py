@@ -7,6 +7,8 @@ data folder, else from the default here. ``accanto settings`` and the README pri
 from __future__ import annotations
 
 import os
+import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -28,6 +30,29 @@ def _origin(value: str) -> str:
     if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
         raise ValueError("must be https unless it is this machine itself")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _gateway(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("must look like https://sms.example.it/send")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError("must be https unless it is this machine itself")
+    return value
+
+
+def _sender(value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+", value):
+        raise ValueError("must be a plain address such as visite@example.it")
+    return value
+
+
+class SmtpSecurity(StrEnum):
+    """How the connection to the mail server is sealed."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
 
 
 class Settings(BaseSettings):
@@ -65,6 +90,27 @@ class Settings(BaseSettings):
         description="Bearer token of `/metrics` (Prometheus). Empty: only this machine itself may "
         "ask, and not through a proxy.",
     )
+    smtp_host: str = Field(
+        default="", description="Mail server for messages to patients. Empty: no e-mail is sent."
+    )
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="Port of the mail server.")
+    smtp_security: SmtpSecurity = Field(
+        default=SmtpSecurity.STARTTLS,
+        description="starttls, tls (from the first byte, often port 465) or none.",
+    )
+    smtp_username: str = Field(default="", description="User of the mail server. Empty: no log-in.")
+    smtp_password: str = Field(
+        default="", repr=False, description="Password of that user of the mail server."
+    )
+    mail_from: Annotated[str, AfterValidator(_sender)] = Field(
+        default="", description="Address that e-mails to patients come from."
+    )
+    sms_url: Annotated[str, AfterValidator(_gateway)] = Field(
+        default="",
+        description='SMS gateway that takes POST {"to", "text", "id"} as JSON. '
+        "Empty: no SMS is sent.",
+    )
+    sms_token: str = Field(default="", repr=False, description="Bearer token of the SMS gateway.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @property

@@ -49,7 +49,8 @@ def extract_uses(method: str, paths: list[Path]) -> Iterator[Use]:
 
 
 def server_uses() -> list[Use]:
-    templates = sorted((ROOT / "server" / "templates").rglob("*.html"))
+    folder = ROOT / "server" / "templates"
+    templates = sorted([*folder.rglob("*.html"), *folder.rglob("*.txt")])
     modules = sorted((ROOT / "server").rglob("*.py"))
     return [
         *extract_uses("jinja2.ext:babel_extract", templates),
@@ -150,7 +151,9 @@ def test_one_sentence_has_one_translation() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "server" / "templates").rglob("*.html")), ids=lambda path: path.name
+    "path",
+    sorted(path for path in (ROOT / "server" / "templates").rglob("*.*") if path.is_file()),
+    ids=lambda path: path.name,
 )
 def test_template_holds_no_words_of_its_own(path: Path) -> None:
     source = re.sub(r"\{% block body_class %\}.*?\{% endblock %\}", "", path.read_text())
