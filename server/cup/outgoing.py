@@ -25,6 +25,8 @@ class Verdict(StrEnum):
     """CUP has read it and will not take it; a repeat would change nothing."""
     RETRY = "retry"
     """No answer, or none that says either: it is sent again later."""
+    NOT_WANTED = "not_wanted"
+    """This source has no word for such an event; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
