@@ -1,0 +1,111 @@
+"""Messages from CUP that could not be read: the desk looks into one, reads it again, or puts it
+aside. Opening one is an act of its own: it holds a person's data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
+
+from server.audit import Act, Entry, append
+from server.auth import actor_of
+from server.cup.replay import discard, replay
+from server.errors import NotFound
+from server.intake.readable import Readable, make_readable
+from server.models import InboxMessage, MessageState, Source
+from server.sealed import open_message
+from server.services import DATABASE, KEYRING, PAGES, now_of
+from server.sources import settings_of
+
+_MOST_SHOWN: Final = 200
+
+
+async def list_messages(request: web.Request) -> web.StreamResponse:
+    """What is wrong with each message in quarantine; nothing of what is in it."""
+    async with request.app[DATABASE].read(actor_of(request).organisation) as session:
+        found = await session.execute(
+            select(InboxMessage, Source)
+            .join(Source, Source.id == InboxMessage.source_id)
+            .where(InboxMessage.state == MessageState.QUARANTINED)
+            .options(defer(InboxMessage.sealed_raw, raiseload=True))
+            .order_by(InboxMessage.received_at.desc(), InboxMessage.id)
+            .limit(_MOST_SHOWN + 1)
+        )
+        rows = list(found)
+    return request.app[PAGES].render(
+        request,
+        "staff/messages.html",
+        actor=actor_of(request),
+        rows=rows[:_MOST_SHOWN],
+        is_cut=len(rows) > _MOST_SHOWN,
+        most=_MOST_SHOWN,
+    )
+
+
+async def show_message(request: web.Request) -> web.StreamResponse:
+    """What is wrong with one message, still closed."""
+    async with request.app[DATABASE].read(actor_of(request).organisation) as session:
+        message, source = await _load(request, session)
+    return _render(request, message, source)
+
+
+async def open_raw(request: web.Request) -> web.StreamResponse:
+    """The message itself."""
+    actor, now = actor_of(request), now_of(request)
+    async with request.app[DATABASE].begin(actor.organisation) as session:
+        message, source = await _load(request, session)
+        raw = await open_message(request.app[KEYRING], session, message)
+        facts = {"message": message.id, "source": source.code}
+        entry = Entry(
+            now, Act.CUP_MESSAGE_OPENED, actor.role, actor.id, message.visit_id, facts=facts
+        )
+        await append(session, actor.organisation, entry)
+    readable = make_readable(raw, message.connector, settings_of(source).mapping)
+    return _render(request, message, source, readable)
+
+
+async def replay_message(request: web.Request) -> web.StreamResponse:
+    """Read it again: with the settings of now it may be understood."""
+    actor = actor_of(request)
+    async with request.app[DATABASE].read(actor.organisation) as session:
+        message, _source = await _load(request, session)
+    await replay(
+        request.app[DATABASE],
+        request.app[KEYRING],
+        actor.organisation,
+        message.id,
+        now_of(request),
+    )
+    raise web.HTTPSeeOther(f"/desk/messages/{message.id}")
+
+
+async def discard_message(request: web.Request) -> web.StreamResponse:
+    """Put it aside; it stays sealed and is never applied."""
+    actor = actor_of(request)
+    async with request.app[DATABASE].read(actor.organisation) as session:
+        message, _source = await _load(request, session)
+    await discard(request.app[DATABASE], actor.organisation, message.id, now_of(request))
+    raise web.HTTPSeeOther("/desk/messages")
+
+
+async def _load(request: web.Request, session: AsyncSession) -> tuple[InboxMessage, Source]:
+    message = await session.get(InboxMessage, request.match_info["message_id"])
+    if message is None:
+        raise NotFound
+    return message, await session.get_one(Source, message.source_id)
+
+
+def _render(
+    request: web.Request, message: InboxMessage, source: Source, readable: Readable | None = None
+) -> web.Response:
+    return request.app[PAGES].render(
+        request,
+        "staff/message.html",
+        actor=actor_of(request),
+        message=message,
+        source=source,
+        readable=readable,
+    )

@@ -1,0 +1,179 @@
+"""``GET /metrics``: how the CUP link and this process are, for Prometheus.
+
+The figures are read from the database when somebody asks. Labels are codes of organisations and
+sources and stable words; no name, no booking code, no address.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Final
+
+from aiohttp import hdrs, web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector
+from prometheus_client import generate_latest as write_text
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.auth import PUBLIC, Route
+from server.db import EVERY_ORGANISATION
+from server.errors import NotFound
+from server.models import (
+    EventState,
+    InboxMessage,
+    MessageState,
+    Organisation,
+    OutboxEvent,
+    PatientMessage,
+    Source,
+)
+from server.services import DATABASE, HUB, SETTINGS, now_of
+
+_BEARER: Final = "Bearer "
+_PROXY_HEADERS: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
+_BY_SOURCE: Final = ["organisation", "source"]
+
+
+async def show_metrics(request: web.Request) -> web.StreamResponse:
+    """All figures in the text format."""
+    _check_asker(request)
+    async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
+        families = await _load_families(session, now_of(request))
+    hub = request.app[HUB]
+    families += [
+        _gauge("accanto_open_rooms", "Open rooms of this process.", value=hub.open_rooms),
+        _gauge("accanto_open_sockets", "Open sockets of this process.", value=hub.open_sockets),
+    ]
+    registry = CollectorRegistry()
+    registry.register(_Families(families))
+    ProcessCollector(registry=registry)
+    return web.Response(body=write_text(registry), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST})
+
+
+def _check_asker(request: web.Request) -> None:
+    """Let in who has the token; without a token in the settings, this machine itself.
+
+    :raises NotFound: anybody else, who learns nothing.
+    """
+    wanted = request.app[SETTINGS].metrics_token
+    given = request.headers.get(hdrs.AUTHORIZATION, "")
+    if wanted:
+        is_right = hmac.compare_digest(given.encode(), (_BEARER + wanted).encode())
+    else:
+        is_right = _is_this_machine(request)
+    if not is_right:
+        raise NotFound
+
+
+def _is_this_machine(request: web.Request) -> bool:
+    if any(name in request.headers for name in _PROXY_HEADERS):
+        return False
+    try:
+        return ip_address(request.remote or "").is_loopback
+    except ValueError:
+        return False
+
+
+class _Families(Collector):
+    """What was read, for one answer."""
+
+    def __init__(self, families: Iterable[GaugeMetricFamily]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        return self._families
+
+
+async def _load_families(session: AsyncSession, now: datetime) -> list[GaugeMetricFamily]:
+    organisations = {row.id: row.code for row in await session.scalars(select(Organisation))}
+    sources = {
+        row.id: [organisations[row.organisation_id], row.code]
+        for row in await session.scalars(select(Source))
+    }
+    return [
+        *await _load_inbox(session, sources, now),
+        *await _load_outbox(session, sources, now),
+        await _load_letters(session, organisations),
+    ]
+
+
+async def _load_inbox(
+    session: AsyncSession, sources: dict[str, list[str]], now: datetime
+) -> list[GaugeMetricFamily]:
+    messages = _gauge("accanto_cup_inbox_messages", "Messages kept from CUP.", "state")
+    age = _gauge("accanto_cup_inbox_last_message_age_seconds", "Since the last one came.")
+    depth = _gauge("accanto_cup_quarantine_messages", "Messages that wait for a person.")
+    rows = await session.execute(
+        select(
+            InboxMessage.source_id,
+            InboxMessage.state,
+            func.count(),
+            func.max(InboxMessage.received_at),
+        ).group_by(InboxMessage.source_id, InboxMessage.state)
+    )
+    newest: dict[str, datetime] = {}
+    waiting = dict.fromkeys(sources, 0)
+    for source_id, state, count, last in rows:
+        messages.add_metric([*sources[source_id], state.value], count)
+        newest[source_id] = max(last, newest.get(source_id, last))
+        if state is MessageState.QUARANTINED:
+            waiting[source_id] = count
+    for source_id, labels in sources.items():
+        depth.add_metric(labels, waiting[source_id])
+        if source_id in newest:
+            age.add_metric(labels, (now - newest[source_id]).total_seconds())
+    return [messages, age, depth]
+
+
+async def _load_outbox(
+    session: AsyncSession, sources: dict[str, list[str]], now: datetime
+) -> list[GaugeMetricFamily]:
+    depth = _gauge("accanto_cup_outbox_events", "Events that CUP does not have yet.")
+    oldest = _gauge("accanto_cup_outbox_oldest_age_seconds", "Age of the first in the line.")
+    dead = _gauge("accanto_cup_outbox_dead_events", "Events that wait for a person.")
+    rows = await session.execute(
+        select(
+            OutboxEvent.source_id,
+            OutboxEvent.state,
+            func.count(),
+            func.min(OutboxEvent.created_at),
+        )
+        .where(OutboxEvent.state.in_((EventState.QUEUED, EventState.DEAD)))
+        .group_by(OutboxEvent.source_id, OutboxEvent.state)
+    )
+    found = {(source_id, state): (count, first) for source_id, state, count, first in rows}
+    for source_id, labels in sources.items():
+        queued, first = found.get((source_id, EventState.QUEUED), (0, now))
+        depth.add_metric(labels, queued)
+        oldest.add_metric(labels, (now - first).total_seconds())
+        dead.add_metric(labels, found.get((source_id, EventState.DEAD), (0, now))[0])
+    return [depth, oldest, dead]
+
+
+async def _load_letters(session: AsyncSession, organisations: dict[str, str]) -> GaugeMetricFamily:
+    letters = GaugeMetricFamily(
+        "accanto_patient_messages", "Messages to patients.", labels=["organisation", "state"]
+    )
+    rows = await session.execute(
+        select(PatientMessage.organisation_id, PatientMessage.state, func.count()).group_by(
+            PatientMessage.organisation_id, PatientMessage.state
+        )
+    )
+    for organisation_id, state, count in rows:
+        letters.add_metric([organisations[organisation_id], state.value], count)
+    return letters
+
+
+def _gauge(name: str, help_: str, *labels: str, value: int | None = None) -> GaugeMetricFamily:
+    """A figure of each source, or of the process when it has its ``value``."""
+    if value is not None:
+        return GaugeMetricFamily(name, help_, value=value)
+    return GaugeMetricFamily(name, help_, labels=[*_BY_SOURCE, *labels])
+
+
+ROUTES: Final = (Route("GET", "/metrics", show_metrics, PUBLIC),)
