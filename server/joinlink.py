@@ -117,6 +117,13 @@ def link_phase(visit: Visit, appointment: Appointment, now: datetime) -> LinkPha
     return LinkPhase.REPORT if now < appointment.end + REPORT_TERM else LinkPhase.EXPIRED
 
 
+def is_answer_open(visit: Visit, appointment: Appointment, now: datetime) -> bool:
+    """Whether the patient may still confirm the booking or ask to cancel it: before its hour,
+    and not once she waits."""
+    is_before = visit.state in {VisitState.BOOKED, VisitState.CHECKED_IN}
+    return is_before and appointment.status is AppointmentStatus.BOOKED and now < appointment.start
+
+
 def _derive(key: bytes, label: str, visit_id: str, role: str, version: int, length: int) -> str:
     message = f"{label}|{visit_id}|{role}|{version}".encode()
     digest = hmac.digest(key, message, hashlib.sha256)

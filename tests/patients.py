@@ -17,9 +17,9 @@ from sqlalchemy import select
 
 from server.app import create_app
 from server.db import Database
-from server.joinlink import JoinLink, derive_link
+from server.joinlink import JoinLink, derive_device_code, derive_link
 from server.keyring import Keyring
-from server.models import LogEntry, Visit
+from server.models import LogEntry, Organisation, PatientMessage, Phase, Visit
 from server.services import CLOCK
 from server.settings import Settings
 
@@ -69,8 +69,16 @@ class Telephone:
         self, locator: str, *, secret: str = "", code: str = "", birth_date: str = BIRTH_DATE
     ) -> Reply:
         body = {"locator": locator, "secret": secret, "code": code, "birth_date": birth_date}
-        headers = {"Accept": "application/json"}
-        return await self.send("POST", "/api/join", json=body, headers=headers)
+        return await self._post_json("/api/join", body)
+
+    async def ask_code(
+        self, locator: str, *, secret: str = "", birth_date: str = BIRTH_DATE
+    ) -> Reply:
+        body = {"locator": locator, "secret": secret, "birth_date": birth_date}
+        return await self._post_json("/api/join/code", body)
+
+    async def _post_json(self, path: str, body: dict[str, str]) -> Reply:
+        return await self.send("POST", path, json=body, headers={"Accept": "application/json"})
 
 
 @dataclass(slots=True)
@@ -90,6 +98,7 @@ class Practice:
     """The application, its clock and its telephones."""
 
     def __init__(self, server: TestServer, clock: Clock, base_url: str) -> None:
+        self.app = server.app
         self._server = server
         self._base_url = base_url
         self._sessions: list[ClientSession] = []
@@ -131,6 +140,33 @@ async def link_of(
     async with database.read(visit.organisation_id) as session:
         key = await keyring.load_secret(session, visit.organisation_id, "join")
     return derive_link(key, visit.id, version or visit.link_version)
+
+
+async def sent_code_of(database: Database, keyring: Keyring, visit: Visit) -> str:
+    """The code of the last message for a second device."""
+    issued_at = (await load_visit(database, visit)).device_code_issued_at
+    assert issued_at is not None
+    async with database.read(visit.organisation_id) as session:
+        key = await keyring.load_secret(session, visit.organisation_id, "join")
+    return derive_device_code(key, visit.id, issued_at)
+
+
+async def let_messages_leave(database: Database, visit: Visit) -> None:
+    """Put the organisation of a visit into the phase *attivo*."""
+    async with database.begin(visit.organisation_id) as session:
+        organisation = await session.get_one(Organisation, visit.organisation_id)
+        organisation.phase = Phase.ATTIVO
+
+
+async def messages_of(database: Database, visit: Visit) -> list[PatientMessage]:
+    """What was queued for the patient of a visit, in order."""
+    async with database.read(visit.organisation_id) as session:
+        rows = await session.scalars(
+            select(PatientMessage)
+            .where(PatientMessage.visit_id == visit.id)
+            .order_by(PatientMessage.created_at)
+        )
+        return list(rows)
 
 
 async def load_visit(database: Database, visit: Visit) -> Visit:

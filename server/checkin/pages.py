@@ -11,7 +11,7 @@ from server.audit import Act
 from server.auth import actor_of
 from server.checkin.store import Progress, leave_waiting_room, load_progress, save_consents
 from server.checkin.texts import consent_text
-from server.joinlink import CHECK_IN_OPENS, ROOM_OPENS, LinkPhase, link_phase
+from server.joinlink import CHECK_IN_OPENS, ROOM_OPENS, LinkPhase, is_answer_open, link_phase
 from server.models import ConsentKind, VisitState
 from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
 
@@ -122,7 +122,7 @@ def render(
     **context: object,
 ) -> web.Response:
     """A page of this patient."""
-    clinician = progress.visit.appointment.clinician
+    appointment = progress.visit.appointment
     return request.app[PAGES].render(
         request,
         template,
@@ -130,8 +130,10 @@ def render(
         organisation_name=progress.organisation.name,
         desk_phone=progress.organisation.desk_phone,
         here=f"/v/{progress.visit.locator}",
-        start=progress.visit.appointment.start,
-        doctor=clinician.display_name if clinician else "",
+        start=appointment.start,
+        doctor=appointment.clinician.display_name if appointment.clinician else "",
+        appointment=appointment,
+        is_answer_open=is_answer_open(progress.visit, appointment, now_of(request)),
         **context,
     )
 

@@ -1,16 +1,22 @@
 """The join link: the page a patient's link opens, and the claim that makes a browser theirs.
 
 GET never writes: mail scanners open links, also with scripts. A claim is a POST of the link's
-secret (or the spoken code) and the birth date, on a person's gesture. What comes after it is
-``server.checkin`` and ``server.waiting``.
+secret (or the spoken code) and the birth date, on a person's gesture; a second device needs a
+code on top. What comes after it is ``server.checkin`` and ``server.waiting``.
 
-``rules``: pure, ``claims``: the records, ``views``: pages.
+``rules``: pure, ``claims`` and ``devicecode``: the records, ``views``: pages.
 """
 
 from typing import Final
 
 from server.auth import PUBLIC, Route
-from server.join.views import CLAIM_THROTTLE, claim_link, show_code_page, show_link_page
+from server.join.views import (
+    CLAIM_THROTTLE,
+    claim_link,
+    send_code,
+    show_code_page,
+    show_link_page,
+)
 
 FREE_ATTEMPTS_OF_NETWORK: Final = 60
 """Wrong answers of one network (IPv4 /24, IPv6 /56) before it is slowed down."""
@@ -21,6 +27,7 @@ ROUTES: Final = (
     Route("GET", "/v/{locator}/", show_link_page, PUBLIC),
     Route("GET", "/V/{locator}", show_link_page, PUBLIC),
     Route("POST", "/api/join", claim_link, PUBLIC),
+    Route("POST", "/api/join/code", send_code, PUBLIC),
 )
 
 __all__ = ["CLAIM_THROTTLE", "FREE_ATTEMPTS_OF_NETWORK", "ROUTES"]

@@ -22,6 +22,7 @@ from server.audit import Act, ActorRole, Entry, append
 from server.auth import make_device
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import TooManyAttempts
+from server.join.devicecode import Use, can_send_code, issue_code, use_code
 from server.join.rules import claim_wait_seconds
 from server.joinlink import JoinLink, LinkPhase, derive_link, link_phase
 from server.keyring import Keyring
@@ -39,11 +40,16 @@ class Claim:
 
     secret: str
     code: str
+    """Spoken by the desk."""
     birth_date: date
+    device_code: str = ""
+    """Sent by SMS or e-mail; only beside a ``secret``."""
 
     @property
     def way(self) -> str:
         """How they came in, for the session log."""
+        if self.secret and self.device_code:
+            return "link_and_sent_code"
         if self.secret and self.code:
             return "link_and_code"
         return "link" if self.secret else "code"
@@ -57,14 +63,35 @@ class Answer(StrEnum):
     LINK_REVOKED = "link_revoked"
     """A link that was ours once: older than the last revoke, or of a cancelled visit."""
     OTHER_DEVICE = "other_device"
-    """All right, but another browser is live: the spoken code is needed too."""
+    """All right, but another browser is live: a code can be sent, and is needed too."""
+    OTHER_DEVICE_CALL = "other_device_call"
+    """The same, but no code would reach the patient: the spoken one is needed."""
+    CODE_WRONG = "code_wrong"
+    CODE_OVER = "code_over"
     CODE_NEEDED = "code_needed"
     """No birth date in the booking: the spoken code is needed."""
 
 
+_USES: Final = {
+    Use.RIGHT: Answer.CLAIMED,
+    Use.WRONG: Answer.CODE_WRONG,
+    Use.OVER: Answer.CODE_OVER,
+}
+_WRONG: Final = frozenset({Answer.NOT_MATCHED, Answer.CODE_WRONG})
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """What a browser is known by: the live device of the visit that it is already, and the token
+    of the code it has asked for. Empty: neither."""
+
+    device_id: str = ""
+    code_token: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The answer; the rest is set when a new device was made."""
+    """The answer; ``token`` is set when a new device was made, or a code was sent."""
 
     answer: Answer
     token: str = ""
@@ -92,34 +119,93 @@ async def claim(
     keyring: Keyring,
     visit: Visit,
     brought: Claim,
-    device_id: str,
+    browser: Browser,
     now: datetime,
 ) -> Claimed:
-    """Look at one answer for a visit of :func:`find_visit`. ``device_id`` is the live device that
-    this browser already is, or empty.
+    """Look at one answer for a visit of :func:`find_visit`.
 
     :raises TooManyAttempts: too early after a wrong one; it was not looked at.
     """
-    async with database.read(visit.organisation_id) as session:
-        join_key = await keyring.load_secret(session, visit.organisation_id, "join")
-    if brought.secret and not _is_known_secret(join_key, visit, brought.secret):
+    join_key = await _load_join_key(database, keyring, visit)
+    if not _is_worth_a_look(join_key, visit, brought, now):
         return Claimed(Answer.NOT_MATCHED)
+    async with database.begin(visit.organisation_id) as session:
+        answer = await _examine(session, keyring, join_key, visit, brought, browser, now)
+        if answer is Answer.OTHER_DEVICE and not await can_send_code(session, keyring, visit):
+            return Claimed(Answer.OTHER_DEVICE_CALL)
+        if answer is not Answer.CLAIMED or browser.device_id:
+            return Claimed(answer)
+        return await _make_device(session, visit, brought, now)
+
+
+async def ask_code(
+    database: Database,
+    keyring: Keyring,
+    visit: Visit,
+    brought: Claim,
+    browser: Browser,
+    now: datetime,
+) -> Claimed:
+    """Send a code to the patient, if that is what a claim would need.
+
+    ``OTHER_DEVICE``: it is on its way, with the token for this browser. ``CLAIMED``: none is
+    needed, and nothing was claimed.
+
+    :raises TooManyAttempts: too early after a wrong answer, or after the last code.
+    """
+    join_key = await _load_join_key(database, keyring, visit)
+    if not _is_worth_a_look(join_key, visit, brought, now):
+        return Claimed(Answer.NOT_MATCHED)
+    async with database.begin(visit.organisation_id) as session:
+        answer = await _examine(session, keyring, join_key, visit, brought, browser, now)
+        if answer is not Answer.OTHER_DEVICE:
+            return Claimed(answer)
+        if not await can_send_code(session, keyring, visit):
+            return Claimed(Answer.OTHER_DEVICE_CALL)
+        return Claimed(answer, await issue_code(session, visit, now))
+
+
+async def _load_join_key(database: Database, keyring: Keyring, visit: Visit) -> bytes:
+    async with database.read(visit.organisation_id) as session:
+        return await keyring.load_secret(session, visit.organisation_id, "join")
+
+
+def _is_worth_a_look(join_key: bytes, visit: Visit, brought: Claim, now: datetime) -> bool:
+    """False for a secret that was never ours.
+
+    :raises TooManyAttempts: too early after a wrong answer.
+    """
+    if brought.secret and not _is_known_secret(join_key, visit, brought.secret):
+        return False
     wait = claim_wait_seconds(visit.failed_claims, visit.last_failed_claim_at, now)
     if wait:
         raise TooManyAttempts(wait)
-    async with database.begin(visit.organisation_id) as session:
-        await _take_attempt(session, visit, now)
-        answer = await _judge(session, keyring, join_key, visit, brought, now)
-        if answer is Answer.CLAIMED and not brought.code:
-            answer = await _check_other_devices(session, visit, device_id)
-        if answer is Answer.NOT_MATCHED:
-            entry = Entry(now, Act.LINK_CLAIM_FAILED, ActorRole.PATIENT, visit=visit.id)
-            await append(session, visit.organisation_id, entry)
-            return Claimed(answer)
+    return True
+
+
+async def _examine(
+    session: AsyncSession,
+    keyring: Keyring,
+    join_key: bytes,
+    visit: Visit,
+    brought: Claim,
+    browser: Browser,
+    now: datetime,
+) -> Answer:
+    """One attempt from its taking to its giving back; a wrong one leaves its line in the log."""
+    await _take_attempt(session, visit, now)
+    answer = await _judge(session, keyring, join_key, visit, brought, now)
+    if answer is Answer.CLAIMED and not brought.code:
+        answer = await _check_other_devices(session, visit, browser.device_id)
+    if answer is Answer.OTHER_DEVICE and brought.device_code:
+        typed, token = brought.device_code, browser.code_token
+        answer = _USES[await use_code(session, join_key, visit, typed, token, now)]
+    if answer in _WRONG:
+        entry = Entry(now, Act.LINK_CLAIM_FAILED, ActorRole.PATIENT, visit=visit.id)
+        await append(session, visit.organisation_id, entry)
+    if answer is not Answer.NOT_MATCHED:
         await _give_attempt_back(session, visit, is_right=answer is Answer.CLAIMED)
-        if answer is not Answer.CLAIMED or device_id:
-            return Claimed(answer)
-        return await _make_device(session, visit, brought, now)
+    return answer
 
 
 async def _take_attempt(session: AsyncSession, visit: Visit, now: datetime) -> None:
@@ -193,7 +279,7 @@ def _is_old_secret(join_key: bytes, visit: Visit, secret: str) -> bool:
 
 
 async def _check_other_devices(session: AsyncSession, visit: Visit, device_id: str) -> Answer:
-    """Link and birth date open one browser; another one needs the spoken code."""
+    """Link and birth date open one browser; another one needs a code."""
     live = await session.scalar(
         select(Device.id)
         .where(Device.visit_id == visit.id)

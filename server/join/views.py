@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final
@@ -13,10 +13,10 @@ from aiohttp import web
 
 from server.auth import device_cookie, find_device, set_cookie
 from server.bodies import read_body
-from server.db import EVERY_ORGANISATION
+from server.db import EVERY_ORGANISATION, Database
 from server.errors import AccantoError, InvalidInput, TooManyAttempts
 from server.i18n import ROME
-from server.join.claims import Answer, Claim, Claimed, claim, find_visit
+from server.join.claims import Answer, Browser, Claim, Claimed, ask_code, claim, find_visit
 from server.join.rules import (
     SHOW_PHONE_AFTER,
     clean_locator,
@@ -24,6 +24,7 @@ from server.join.rules import (
     parse_birth_date,
 )
 from server.joinlink import (
+    DEVICE_CODE_DIGITS,
     REPORT_TERM,
     LinkPhase,
     is_complete_code,
@@ -31,6 +32,8 @@ from server.joinlink import (
     link_phase,
     normalise,
 )
+from server.keyring import Keyring
+from server.mail.letter import DEVICE_CODE_TERM
 from server.models import Organisation, Visit, VisitState
 from server.pages import json_response
 from server.services import DATABASE, HUB, KEYRING, PAGES, SETTINGS, now_of
@@ -41,6 +44,7 @@ CLAIM_THROTTLE: Final = web.AppKey("claim_throttle", Throttle)
 _MOST_CHARACTERS: Final = 100
 _OPEN: Final = frozenset({LinkPhase.EARLY, LinkPhase.CHECK_IN, LinkPhase.ROOM})
 _PARTICIPANT: Final = "patient"
+_Look = Callable[[Database, Keyring, Visit, Claim, Browser, datetime], Awaitable[Claimed]]
 
 
 class ClaimRefused(AccantoError):
@@ -119,7 +123,7 @@ def _form_page(
         page_data={
             "locator": locator,
             "showPhoneAfter": SHOW_PHONE_AFTER,
-            "words": _claim_words(_),
+            "words": _claim_words(_) | _sent_code_words(_),
         },
     )
 
@@ -130,6 +134,10 @@ def _claim_words(_: Callable[[str], str]) -> dict[str, str]:
         "not_matched": _("This does not match your booking. Check the date of birth."),
         "link_revoked": _("This link is no longer valid. Call the desk: they will help you."),
         "other_device": _(
+            "This link is already open on another phone or computer. "
+            "To go on here, ask for a code: we send it to your phone or by e-mail."
+        ),
+        "other_device_call": _(
             "This link is already open on another phone or computer. "
             "Call the desk and ask for the code."
         ),
@@ -153,12 +161,51 @@ def _claim_words(_: Callable[[str], str]) -> dict[str, str]:
     }
 
 
+def _sent_code_words(_: Callable[[str], str]) -> dict[str, str]:
+    """The same, about the code that is sent for a second device."""
+    return {
+        "code_sent": _("We have sent you a code of 6 digits. It works for 10 minutes."),
+        "code_wrong": _("This is not the code. Look at the message again, please."),
+        "code_over": _("This code does not work any more. Ask for a new one, please."),
+        "code_pause": _("You can ask for another code at {time}. Or call the desk."),
+        "device_code_incomplete": _("The code has 6 digits. Check it, please."),
+    }
+
+
 # ---- the claim -------------------------------------------------------------------------
 
 
 async def claim_link(request: web.Request) -> web.StreamResponse:
     """``POST /api/join``: the visit is opened for this browser, or a stable code says why not."""
     now = now_of(request)
+    visit, claimed = await _look(request, claim, now)
+    if claimed.answer is not Answer.CLAIMED:
+        raise ClaimRefused(claimed.answer)
+    if claimed.has_replaced:
+        await request.app[HUB].disconnect(visit.id, _PARTICIPANT, ByeReason.REPLACED)
+    response = json_response({"next": f"/v/{visit.locator}/check-in"})
+    if claimed.token:
+        lifetime = visit.appointment.end + REPORT_TERM - now
+        name = device_cookie(request, visit.locator)
+        set_cookie(request, response, name, claimed.token, lifetime)
+    return response
+
+
+async def send_code(request: web.Request) -> web.StreamResponse:
+    """``POST /api/join/code``: a code for a second device goes to the patient. ``is_sent`` is
+    false when the claim needs none any more."""
+    visit, asked = await _look(request, ask_code, now_of(request))
+    if asked.answer not in {Answer.OTHER_DEVICE, Answer.CLAIMED}:
+        raise ClaimRefused(asked.answer)
+    response = json_response({"is_sent": bool(asked.token)})
+    if asked.token:
+        name = _code_cookie(request, visit.locator)
+        set_cookie(request, response, name, asked.token, DEVICE_CODE_TERM)
+    return response
+
+
+async def _look(request: web.Request, look: _Look, now: datetime) -> tuple[Visit, Claimed]:
+    """Let one attempt of a network through to :func:`claim` or :func:`ask_code`."""
     locator, brought = await _read_claim(request, now)
     visit = await find_visit(request.app[DATABASE], locator)
     network, throttle = _network_of(request), request.app[CLAIM_THROTTLE]
@@ -166,21 +213,15 @@ async def claim_link(request: web.Request) -> web.StreamResponse:
     if visit is None:
         raise ClaimRefused(Answer.NOT_MATCHED)
     try:
-        claimed = await _claim_for(request, visit, brought, now)
+        browser = await _browser_of(request, visit.locator)
+        database, keyring = request.app[DATABASE], request.app[KEYRING]
+        claimed = await look(database, keyring, visit, brought, browser, now)
     except TooManyAttempts:
         throttle.forgive(network)
         raise
     if claimed.answer is not Answer.NOT_MATCHED:
         throttle.forgive(network)
-    if claimed.answer is not Answer.CLAIMED:
-        raise ClaimRefused(claimed.answer)
-    if claimed.has_replaced:
-        await request.app[HUB].disconnect(visit.id, _PARTICIPANT, ByeReason.REPLACED)
-    response = json_response({"next": f"/v/{locator}/check-in"})
-    if claimed.token:
-        lifetime = visit.appointment.end + REPORT_TERM - now
-        set_cookie(request, response, device_cookie(request, locator), claimed.token, lifetime)
-    return response
+    return visit, claimed
 
 
 async def _read_claim(request: web.Request, now: datetime) -> tuple[str, Claim]:
@@ -198,20 +239,28 @@ async def _read_claim(request: web.Request, now: datetime) -> tuple[str, Claim]:
         raise InvalidInput("locator", "no_locator")
     if secret and not is_complete_fragment(secret):
         raise InvalidInput("secret", "incomplete")
-    if code and not is_complete_code(code):
+    is_device_code = bool(secret) and len(code) == DEVICE_CODE_DIGITS and code.isdigit()
+    if code and not is_device_code and not is_complete_code(code):
         raise InvalidInput("code", "code_incomplete")
     if not secret and not code:
         raise InvalidInput("code", "no_code")
     birth_date = parse_birth_date(body.birth_date, now.astimezone(ROME).date())
+    if is_device_code:
+        return locator, Claim(secret, "", birth_date, device_code=code)
     return locator, Claim(secret, code, birth_date)
 
 
-async def _claim_for(request: web.Request, visit: Visit, brought: Claim, now: datetime) -> Claimed:
-    database = request.app[DATABASE]
-    async with database.read(EVERY_ORGANISATION) as session:
-        device = await find_device(session, request, visit.locator)
-    device_id = device.id if device else ""
-    return await claim(database, request.app[KEYRING], visit, brought, device_id, now)
+async def _browser_of(request: web.Request, locator: str) -> Browser:
+    async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
+        device = await find_device(session, request, locator)
+    token = request.cookies.get(_code_cookie(request, locator), "")
+    return Browser(device.id if device else "", token)
+
+
+def _code_cookie(request: web.Request, locator: str) -> str:
+    """Binds a code that was sent to the browser that asked for it."""
+    prefix = "__Host-" if request.app[SETTINGS].is_https else ""
+    return f"{prefix}code-{locator}"
 
 
 def _network_of(request: web.Request) -> str:
