@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from server import agenda, checkin, desk, join, login, notes, sessionlog, visit, waiting
+from server import agenda, booking, checkin, desk, join, login, notes, sessionlog, visit, waiting
 from server.assets import Assets
 from server.auth import PUBLIC, Route, register
 from server.db import Database
@@ -23,7 +23,7 @@ from signaling.hub import Hub
 from signaling.ice import IceConfig
 
 MAX_BODY_BYTES = 256 * 1024
-_FEATURES = (login, join, checkin, waiting, agenda, visit, notes, desk, sessionlog)
+_FEATURES = (login, join, checkin, booking, waiting, agenda, visit, notes, desk, sessionlog)
 
 
 def create_app(settings: Settings) -> web.Application:
