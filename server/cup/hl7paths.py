@@ -2,7 +2,7 @@
 ``mapping.hl7_paths`` replaces the places of a field, its ``mapping.words`` the words. Besides:
 
 ========================  ========================================================================
-codice fiscale, STP, ENI  PID-3, PID-2, PID-19: by type, authority or form
+codice fiscale, STP, ENI  PID-3, PID-2, PID-4, PID-19: by type, authority or form
 TEAM card                 PID-3: by type or authority
 patient's numbers         PID-3 (MRG-1 of a merge) as ``authority|type|value``
 name, address             PID-5, PID-11

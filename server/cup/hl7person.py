@@ -32,7 +32,7 @@ _NO_ITALIAN_SPOKEN: Final = "A8"
 def person_texts(segments: Segments) -> dict[Field, str]:
     """Everything about the patient that PID and PV1 say."""
     numbers = segments.repetitions("PID", 3)
-    others = segments.repetitions("PID", 2) + segments.repetitions("PID", 19)
+    others = [each for number in (2, 4, 19) for each in segments.repetitions("PID", number)]
     phone, email = _contacts(segments)
     texts = {
         Field.CODICE_FISCALE: _person_code(numbers, others),
@@ -145,7 +145,9 @@ def _phone(contact: Repetition) -> str:
 
 def _address(address: Repetition) -> str:
     """``Via dei Serragli 12, 50124 Firenze FI``"""
-    street = _joined(*(component(address, 1, at) for at in (1, 2, 3)), component(address, 2))
+    parts = [component(address, 1, at) for at in (1, 2, 3)]
+    parts[1:] = [part for part in parts[1:] if part not in parts[0]]
+    street = _joined(*parts, component(address, 2))
     town = _joined(*(component(address, at) for at in (5, 3, 4)))
     return ", ".join(filter(None, (street, town)))
 
