@@ -8,7 +8,7 @@ bad document: it becomes a message with a fault. The line of a message is its en
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -51,8 +51,32 @@ def parse_fhir(raw: bytes, settings: SourceSettings, received_at: datetime) -> l
         entries = read_entries(document)
     except FieldError as error:
         return [_unreadable(raw, error.reason, received_at)]
-    messages = list(_parse_entries(document, entries, settings, received_at))
+    messages = parse_entries(entries, text_of(document, "timestamp"), settings, received_at)
     return messages or [_unreadable(raw, Reason.NOT_A_BOOKING, received_at)]
+
+
+def parse_entries(
+    entries: list[Entry], timestamp: str, settings: SourceSettings, received_at: datetime
+) -> list[Message]:
+    """One message for each booked or cancelled Appointment of a bundle made at ``timestamp``."""
+    index = index_entries(entries)
+    sent_at = _find_instant(timestamp) or received_at
+    budget = _RAW_BYTES
+    messages = []
+    for number, entry in enumerate(entries, start=1):
+        if not is_booking(entry.resource):
+            continue
+        closure = Closure(entry, index)
+        raw = closure.encode(timestamp)
+        budget -= len(raw)
+        if budget < 0:
+            raw = Closure(entry, Index()).encode(timestamp)
+        messages.append(
+            _parse_appointment(
+                closure, settings, sent_at, raw=raw, line=number, is_over_budget=budget < 0
+            )
+        )
+    return messages
 
 
 def is_booking(resource: Resource) -> bool:
@@ -125,26 +149,6 @@ def _unreadable(raw: bytes, reason: Reason, received_at: datetime) -> Message:
     )
 
 
-def _parse_entries(
-    document: Resource, entries: list[Entry], settings: SourceSettings, received_at: datetime
-) -> Iterator[Message]:
-    index = index_entries(entries)
-    timestamp = text_of(document, "timestamp")
-    sent_at = _find_instant(timestamp) or received_at
-    budget = _RAW_BYTES
-    for number, entry in enumerate(entries, start=1):
-        if not is_booking(entry.resource):
-            continue
-        closure = Closure(entry, index)
-        raw = closure.encode(timestamp)
-        budget -= len(raw)
-        if budget < 0:
-            raw = Closure(entry, Index()).encode(timestamp)
-        yield _parse_appointment(
-            closure, settings, sent_at, raw=raw, line=number, is_over_budget=budget < 0
-        )
-
-
 def _parse_appointment(
     closure: Closure,
     settings: SourceSettings,
@@ -173,7 +177,7 @@ def _parse_appointment(
         content=content,
         raw=raw,
         body=body,
-        booking_code=_find_booking_code(appointment),
+        booking_code=find_booking_code(appointment),
         notices=notices,
         paths=PATHS,
         line=line,
@@ -217,7 +221,8 @@ def _find_instant(written: str) -> datetime | None:
         return None
 
 
-def _find_booking_code(appointment: Resource) -> str:
+def find_booking_code(appointment: Resource) -> str:
+    """Its first identifier; empty when there is none that can be one."""
     try:
         return clean_text(Field.BOOKING_CODE, text_of(first(appointment, "identifier"), "value"))
     except FieldError:

@@ -6,7 +6,6 @@ What is of a wrong type counts as missing; nothing here knows what a field means
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -40,8 +39,7 @@ class Entry(NamedTuple):
     resource: Resource
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """A resource that is referred to and not at hand."""
 
     kind: str
@@ -61,7 +59,7 @@ def index_entries(entries: list[Entry]) -> Index:
         if entry.full_url:
             index[entry.full_url] = entry
         for identifier in items(entry.resource, "identifier"):
-            index.setdefault(f"{kind}?{_token(identifier)}", entry)
+            index.setdefault(f"{kind}?identifier={identifier_token(identifier)}", entry)
     return index
 
 
@@ -134,7 +132,9 @@ class Closure:
             found = self._index.get(f"{missing.kind}/{missing.id}") if missing else None
         identifier = item(reference, "identifier")
         if found is None and identifier:
-            found = self._index.get(f"{_kind_of(reference, name)}?{_token(identifier)}")
+            found = self._index.get(
+                f"{_kind_of(reference, name)}?identifier={identifier_token(identifier)}"
+            )
         return found if found and found.resource.get("resourceType") in LINKS else None
 
 
@@ -205,6 +205,7 @@ def _kind_of(reference: Resource, name: str) -> str:
     return missing.kind if missing else text(reference, "type")
 
 
-def _token(identifier: Resource) -> str:
+def identifier_token(identifier: Resource) -> str:
+    """``system|value``, as a search writes it."""
     system, value = text(identifier, "system"), text(identifier, "value")
-    return f"identifier={system}|{value}" if system else f"identifier={value}"
+    return f"{system}|{value}" if system else value
