@@ -43,7 +43,7 @@ _LAST_SECONDS: Final = 10
 """How long the end of the application waits for what is on its way."""
 _URGENT: Final = (MessageKind.DEVICE_CODE, MessageKind.LATE)
 _URGENT_BACKOFF: Final = (timedelta(seconds=15),) * 40
-_NOTHING_TO_SAY_WITHOUT_BIRTH_DATE: Final = (MessageKind.INVITATION, MessageKind.REMINDER)
+_FOR_WHO_CAN_ENTER: Final = (MessageKind.INVITATION, MessageKind.REMINDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +183,8 @@ class Dispatcher:
             return _Result(DispatchState.DROPPED, reason)
         if not await load_may_leave(session, letter.visit.appointment):
             return _Result(DispatchState.WITHHELD)
-        is_complete = letter.identity.birth_date is not None
-        if letter.message.kind in _NOTHING_TO_SAY_WITHOUT_BIRTH_DATE and not is_complete:
+        is_incomplete = letter.visit.appointment.patient.is_to_complete
+        if letter.message.kind in _FOR_WHO_CAN_ENTER and is_incomplete:
             due_at = now + _WAIT
             return _Result(DispatchState.QUEUED, "to_complete", due_at=due_at, is_waiting=True)
         channels = channels_of(letter)

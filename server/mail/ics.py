@@ -40,15 +40,7 @@ def render_ics(
     Times are in UTC, so they are right whatever the calendar knows of summer time. ``organizer``
     is the address that messages come from.
     """
-    appointment, _ = visit.appointment, words.gettext
-    is_cancelled = method is Method.CANCEL
-    title = _escape(_("Visit in video"))
-    help_text = _(
-        "Open the link of the message you received. Do you need help? Call {phone}.",
-        phone=organisation.desk_phone,
-    )
-    alarm = ("BEGIN:VALARM", "ACTION:DISPLAY", "TRIGGER:-PT30M", f"DESCRIPTION:{title}",
-             "END:VALARM")  # fmt: skip
+    appointment = visit.appointment
     lines = (
         "BEGIN:VCALENDAR",
         "VERSION:2.0",
@@ -60,15 +52,26 @@ def render_ics(
         f"DTSTAMP:{_utc(now)}",
         f"DTSTART:{_utc(appointment.start)}",
         f"DTEND:{_utc(appointment.end)}",
-        f"SUMMARY:{title}",
-        f"DESCRIPTION:{_escape(help_text)}",
         *((f"ORGANIZER:mailto:{organizer}",) if organizer else ()),
-        f"STATUS:{'CANCELLED' if is_cancelled else 'CONFIRMED'}",
-        *(() if is_cancelled else alarm),
+        f"STATUS:{'CANCELLED' if method is Method.CANCEL else 'CONFIRMED'}",
+        *_words_of(organisation, words, has_alarm=method is Method.PUBLISH),
         "END:VEVENT",
         "END:VCALENDAR",
     )
     return "".join(_fold(line) for line in lines).encode()
+
+
+def _words_of(organisation: Organisation, words: Translator, *, has_alarm: bool) -> list[str]:
+    _ = words.gettext
+    title = _escape(_("Visit in video"))
+    help_text = _(
+        "Open the link of the message you received. Do you need help? Call {phone}.",
+        phone=organisation.desk_phone,
+    )
+    alarm = ["BEGIN:VALARM", "ACTION:DISPLAY", "TRIGGER:-PT30M", f"DESCRIPTION:{title}",
+             "END:VALARM"]  # fmt: skip
+    said = [f"SUMMARY:{title}", f"DESCRIPTION:{_escape(help_text)}"]
+    return [*said, *alarm] if has_alarm else said
 
 
 def _sequence(created_at: datetime, updated_at: datetime) -> int:

@@ -21,7 +21,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, joinedload
 
 from server.db import EVERY_ORGANISATION, Database, count_changed
-from server.keyring import Keyring
 from server.mail.calendar import NoticeRules, Reminder, planning_horizon, reminder_times, rules_of
 from server.mail.queue import queue_message
 from server.models import (
@@ -37,7 +36,6 @@ from server.models import (
     Visit,
     VisitState,
 )
-from server.sealed import open_identity, warm_keys
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +49,8 @@ _T = TypeVar("_T")
 class Planner:
     """Plans for one installation. ``server.app`` gives it its parts and its lifetime."""
 
-    def __init__(self, database: Database, keyring: Keyring, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
-        self._keyring = keyring
         self._clock = clock
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
@@ -91,21 +88,28 @@ class Planner:
         is_invited = exists().where(
             PatientMessage.visit_id == Visit.id, PatientMessage.kind == MessageKind.INVITATION
         )
-        missing = _expected_visits(organisation, now).where(~is_invited)
+        missing = (
+            _expected_visits(organisation, now)
+            .join(Appointment.patient)
+            .where(Patient.is_to_complete.is_(False))
+            .where(~is_invited)
+        )
         async with self._database.read(organisation.id) as session:
             found = (await session.scalars(missing)).all()
         for chunk in _chunks(found):
             async with self._database.begin(organisation.id) as session:
-                visits = await _load_visits(session, missing.where(Visit.id.in_(chunk)))
-                await warm_keys(self._keyring, session, visits)
-                for visit in visits:
-                    patient = visit.appointment.patient
-                    identity = await open_identity(self._keyring, session, patient)
-                    if identity.birth_date is not None:
-                        occasion = str(visit.link_version)
-                        await queue_message(
-                            session, visit, MessageKind.INVITATION, now, occasion=occasion
-                        )
+                still = missing.where(Visit.id.in_(chunk))
+                visits = await session.scalars(
+                    select(Visit)
+                    .where(Visit.id.in_(still))
+                    .options(joinedload(Visit.appointment))
+                    .order_by(Visit.id)
+                )
+                for visit in visits.all():
+                    occasion = str(visit.link_version)
+                    await queue_message(
+                        session, visit, MessageKind.INVITATION, now, occasion=occasion
+                    )
 
     async def _revive(self, organisation: Organisation, now: datetime) -> None:
         """Queue again an invitation that the phase withheld, or whose contact was corrected."""
@@ -206,17 +210,6 @@ def _expected_visits(organisation: Organisation, now: datetime) -> Select[str]:
         pilots = select(Clinic.id).where(Clinic.code.in_(organisation.pilot_clinics))
         found = found.where(Appointment.clinic_id.in_(pilots))
     return found
-
-
-async def _load_visits(session: AsyncSession, ids: Select[str]) -> list[Visit]:
-    appointment = joinedload(Visit.appointment)
-    found = await session.scalars(
-        select(Visit)
-        .where(Visit.id.in_(ids))
-        .options(appointment.joinedload(Appointment.patient))
-        .order_by(Visit.id)
-    )
-    return list(found)
 
 
 def _may_be_tried_again(message: PatientMessage, identity_version: int) -> bool:
