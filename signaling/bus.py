@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from signaling.entries import Entry
-from signaling.messages import RoomEvent, Signal
+from signaling.messages import Signal
 
 MAX_ENTRIES: Final = 500
 MAX_PAYLOAD_BYTES: Final = 2 * 1024 * 1024
@@ -109,7 +109,10 @@ class LocalRoomLog:
         kept = [
             entry
             for entry in log.entries
-            if entry.event.seq >= before or not _is_signal_of(entry.event, one, other)
+            if entry.event.seq >= before
+            or not isinstance(event := entry.event, Signal)
+            or one not in (event.sender, event.to)
+            or (other is not None and other not in (event.sender, event.to))
         ]
         log.entries = kept
         log.payload_bytes = sum(_payload_bytes(entry) for entry in kept)
@@ -123,10 +126,3 @@ class LocalRoomLog:
 
 def _payload_bytes(entry: Entry) -> int:
     return len(entry.event.payload) if isinstance(entry.event, Signal) else 0
-
-
-def _is_signal_of(event: RoomEvent, one: str, other: str | None) -> bool:
-    if not isinstance(event, Signal):
-        return False
-    ends = (event.sender, event.to)
-    return one in ends and (other is None or other in ends)

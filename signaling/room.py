@@ -42,9 +42,9 @@ from signaling.reasons import ByeReason
 RESUME_WINDOW: Final = timedelta(minutes=2)
 
 SignalEvent = CandidatesEvent | OfferEvent | AnswerEvent
-_ARRIVALS: Final = (Joined, Returned)
 KEPT_ACTS: Final = (Admitted, TurnedAway)
 """Admissions are kept in the records before they come to the log."""
+_FROM_ANY_SOCKET: Final = (Joined, Returned, *KEPT_ACTS)
 PassageEvent = Away | Gone | Admitted | TurnedAway
 
 
@@ -156,12 +156,10 @@ class Room:
 
     def _is_heard(self, entry: Entry) -> bool:
         """Drops frames of replaced sockets and frames seen before; counts the others."""
-        if not entry.socket or isinstance(entry.event, _ARRIVALS):
-            return True
         author = self.members.get(entry.by)
         if author is None or author.socket != entry.socket:
             # An admission is kept outside the room before it comes here, so it stays true.
-            return isinstance(entry.event, KEPT_ACTS)
+            return not entry.socket or isinstance(entry.event, _FROM_ANY_SOCKET)
         if entry.cseq:
             if entry.cseq <= author.cseq:
                 return False

@@ -135,7 +135,6 @@ class Rooms:
         self,
         opened: OpenRoom,
         event: RoomEvent,
-        *,
         by: str = "",
         socket: str = "",
         cseq: int = 0,

@@ -79,9 +79,7 @@ class Seat:
 
     def append(self, event: RoomEvent, cseq: int = 0) -> None:
         """What this one does, to the log of the room."""
-        self._rooms.append(
-            self.opened, event, by=self.participant, socket=self.socket.id, cseq=cseq
-        )
+        self._rooms.append(self.opened, event, self.participant, self.socket.id, cseq)
 
     # ---- frames ----------------------------------------------------------------------------
 
@@ -96,13 +94,12 @@ class Seat:
         except (msgspec.MsgspecError, RecursionError) as error:
             self._reproach(error)
         else:
-            match frame:
-                case Ping():
-                    self.socket.send_bytes(_PONG)
-                case Hello():
-                    self.socket.send(Error(code=RefusalCode.ALREADY_HERE))
-                case _:
-                    self._take(frame)
+            if isinstance(frame, Ping):
+                self.socket.send_bytes(_PONG)
+            elif isinstance(frame, Hello):
+                self.socket.send(Error(code=RefusalCode.ALREADY_HERE))
+            else:
+                self._take(frame)
 
     def _reproach(self, error: Exception) -> None:
         self._bad_messages += 1

@@ -166,30 +166,38 @@ class Socket(asyncio.Protocol):
         if messages:
             self._heard_at = now = self._loop.time()
             for kind, payload in messages:
-                if kind == CLOSE:
-                    self._hear_close()
-                elif self.is_over:
-                    pass
-                elif not self._bucket.take(now):
-                    self.end(ByeReason.TOO_MANY_MESSAGES, code=WSCloseCode.POLICY_VIOLATION)
-                elif kind == TEXT:
+                if kind != TEXT:
+                    self._hear_other(kind, payload, now)
+                elif not self.is_over and self._may_speak(now):
                     self._hear(payload)
-                elif kind == PING:
-                    self._put(control_frame(PONG, payload))
-                elif kind == BINARY:
-                    self.end(ByeReason.BAD_MESSAGES, code=WSCloseCode.UNSUPPORTED_DATA)
         if self._reader.refusal:
             self._close(self._reader.refusal)
+
+    def _may_speak(self, now: float) -> bool:
+        is_in_time = self._bucket.take(now)
+        if not is_in_time:
+            self.end(ByeReason.TOO_MANY_MESSAGES, code=WSCloseCode.POLICY_VIOLATION)
+        return is_in_time
+
+    def _hear_other(self, kind: int, payload: bytes, now: float) -> None:
+        if kind == CLOSE:
+            self._hear_close()
+        elif self.is_over or not self._may_speak(now):
+            return
+        elif kind == PING:
+            self._put(control_frame(PONG, payload))
+        elif kind == BINARY:
+            self.end(ByeReason.BAD_MESSAGES, code=WSCloseCode.UNSUPPORTED_DATA)
 
     def _hear(self, payload: bytes) -> None:
         if self._held is not None:
             self._held.append(payload)
-        elif not self.is_over:
-            try:
-                self.listener.hear(payload)
-            except Exception:
-                logger.exception("socket %s failed", self.id)
-                self.fail()
+            return
+        try:
+            self.listener.hear(payload)
+        except Exception:
+            logger.exception("socket %s failed", self.id)
+            self.fail()
 
     def fail(self) -> None:
         """The server could not do its part."""
@@ -209,7 +217,8 @@ class Socket(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.resume_reading()
         for payload in held:
-            self._hear(payload)
+            if not self.is_over:
+                self._hear(payload)
 
     def _hear_close(self) -> None:
         self._close(WSCloseCode.OK)
@@ -240,7 +249,8 @@ class Socket(asyncio.Protocol):
     def take(self, cseq: int) -> None:
         """Notes that the client's frames up to ``cseq`` are taken; acknowledged with the next
         write, or alone after a short while."""
-        self._taken = max(self._taken, cseq)
+        if cseq > self._taken:
+            self._taken = cseq
         if not self._is_ack_due:
             self._is_ack_due = True
             self._acks.add(self)
