@@ -7,19 +7,19 @@ stable words, never a name, a text or an address. The pages that show the log ar
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
-from sqlalchemy import bindparam, insert, update
+import msgspec
+from sqlalchemy import bindparam, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.db import Base, OrganisationId
-from server.models import LogEntry, LogHead
+from server.models import LogHead
 
 Fact = str | int | bool | None
-_ROWS = Base.metadata.tables[LogEntry.__tablename__]
 _HEADS = Base.metadata.tables[LogHead.__tablename__]
 _GROW = (
     update(_HEADS)
@@ -27,8 +27,22 @@ _GROW = (
     .values(size=_HEADS.c.size + bindparam("count"))
     .returning(_HEADS.c.size)
 )
-_INSERT = insert(_ROWS)
-"""By Core and built once: an ORM batch costs ten times as much."""
+_INSERT: Final = {
+    "sqlite": text(
+        "INSERT INTO log_entry (organisation_id, seq, visit_id, entry)"
+        " SELECT :organisation, :first + key, json_extract(value, '$.visit'), value"
+        " FROM json_each(:entries)"
+    ),
+    "postgresql": text(
+        "INSERT INTO log_entry (organisation_id, seq, visit_id, entry)"
+        " SELECT CAST(:organisation AS varchar), CAST(:first AS bigint) + place - 1,"
+        " CAST(entry AS json) ->> 'visit', entry"
+        " FROM json_array_elements_text(CAST(:entries AS json)) WITH ORDINALITY AS e (entry, place)"
+    ),
+}
+"""All entries of a group travel as one JSON array and are stored in one step: with a step for
+each the writer's thread and the event loop would wait for each other a thousand times."""
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Act(StrEnum):
@@ -119,14 +133,14 @@ class Entry:
     def canonical(self) -> str:
         """The text that is stored: sorted keys, no spaces."""
         content = {
-            "act": self.act.value,
+            "act": self.act,
             "actor": self.actor,
             "at": self.at.astimezone(UTC).isoformat(timespec="milliseconds"),
             "facts": self.facts,
-            "role": self.role.value,
+            "role": self.role,
             "visit": self.visit,
         }
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return _encode(content).decode()
 
 
 async def append(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:
@@ -138,14 +152,9 @@ async def append(session: AsyncSession, organisation: OrganisationId, *entries: 
     size = await session.scalar(_GROW, grown)
     if size is None:
         raise LookupError("no log for this organisation")
-    first = size - len(entries) + 1
-    rows = [
-        {
-            "organisation_id": organisation,
-            "seq": first + place,
-            "visit_id": entry.visit,
-            "entry": entry.canonical(),
-        }
-        for place, entry in enumerate(entries)
-    ]
-    await session.execute(_INSERT, rows)
+    group = {
+        "organisation": organisation,
+        "first": size - len(entries) + 1,
+        "entries": _encode([entry.canonical() for entry in entries]).decode(),
+    }
+    await session.execute(_INSERT[session.get_bind().dialect.name], group)
