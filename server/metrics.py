@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.auth import PUBLIC, Route
-from server.db import EVERY_ORGANISATION
+from server.db import EVERY_ORGANISATION, OrganisationId
 from server.errors import NotFound
 from server.models import (
     EventState,
@@ -155,7 +155,9 @@ async def _load_outbox(
     return [depth, oldest, dead]
 
 
-async def _load_letters(session: AsyncSession, organisations: dict[str, str]) -> GaugeMetricFamily:
+async def _load_letters(
+    session: AsyncSession, organisations: dict[OrganisationId, str]
+) -> GaugeMetricFamily:
     letters = GaugeMetricFamily(
         "accanto_patient_messages", "Messages to patients.", labels=["organisation", "state"]
     )

@@ -119,7 +119,8 @@ class Finding:
                 return f"/admin/quarantine?source={source.id}"
             case _, Feed(source=source):
                 return f"/admin/sources/{source.id}"
-        return _LISTS.get(self.trouble, "")
+            case _:
+                return _LISTS.get(self.trouble, "")
 
 
 _LISTS: Final = {

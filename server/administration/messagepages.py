@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 from sqlalchemy import Select, func, select
@@ -130,7 +130,7 @@ async def _replay(request: web.Request, message_ids: list[str]) -> web.HTTPSeeOt
     return web.HTTPSeeOther(f"/admin/quarantine?tried={len(message_ids)}&taken={taken}")
 
 
-def _messages(source_id: str) -> Select[Any]:
+def _messages(source_id: str) -> Select[InboxMessage, str]:
     wanted = (
         select(InboxMessage, Source.code)
         .join(Source, Source.id == InboxMessage.source_id)

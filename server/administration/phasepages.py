@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import holidays
 from aiohttp import web
+from holidays.countries.italy import Italy
 from multidict import MultiMapping
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,7 +19,7 @@ from server.models import Clinic, NoticeRule, Organisation, Phase, User
 from server.phases import change_phase, load_history
 from server.services import DATABASE, now_of
 
-PROVINCES: Final = tuple(sorted(code for code in holidays.Italy.subdivisions if len(code) == 2))
+PROVINCES: Final = tuple(sorted(code for code in Italy.subdivisions if len(code) == 2))
 _MOST_NOTICE_DAYS: Final = 30
 
 

@@ -37,7 +37,7 @@ class Listing:
 
 
 async def load_listing(
-    session: AsyncSession, statement: Select[Any], query: Mapping[str, str], path: str
+    session: AsyncSession, statement: Select[*tuple[Any, ...]], query: Mapping[str, str], path: str
 ) -> Listing:
     """The page of a statement that ``page`` of the address asks for."""
     number = parse_page(query.get("page", ""))

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from server.audit import Act, Entry, append
+from server.audit import Act, Entry, Fact, append
 from server.auth import actor_of
 from server.cup.replay import discard, replay
 from server.errors import NotFound
@@ -58,7 +58,7 @@ async def open_raw(request: web.Request) -> web.StreamResponse:
     async with request.app[DATABASE].begin(actor.organisation) as session:
         message, source = await _load(request, session)
         raw = await open_message(request.app[KEYRING], session, message)
-        facts = {"message": message.id, "source": source.code}
+        facts: dict[str, Fact] = {"message": message.id, "source": source.code}
         entry = Entry(
             now, Act.CUP_MESSAGE_OPENED, actor.role, actor.id, message.visit_id, facts=facts
         )
