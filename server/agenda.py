@@ -22,11 +22,13 @@ from server.caseload import LATE_CHOICES, STILL_TO_COME, age_on, load_visit_of, 
 from server.errors import Conflict, InvalidInput
 from server.i18n import ROME, Translator
 from server.joinlink import ROOM_CLOSES, ROOM_OPENS
+from server.mail.queue import queue_message
 from server.models import (
     Appointment,
     AppointmentStatus,
     CheckIn,
     Device,
+    MessageKind,
     Visit,
     VisitState,
 )
@@ -44,6 +46,8 @@ from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
 from signaling.messages import Late, ParticipantState, Role
 
 _LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
+_WRITTEN_BEFORE: Final = timedelta(hours=3)
+"""How long before the visit a patient gets a message that the clinician is late."""
 _OUT: Final = (ParticipantState.AWAY, ParticipantState.GONE)
 
 
@@ -56,6 +60,8 @@ class Chip(StrEnum):
     TEST_FAILED = "test_failed"
     WAITING = "waiting"
     AWAY = "away"
+    CONFIRMED = "confirmed"
+    CANCEL_ASKED = "cancel_asked"
     IN_VISIT = "in_visit"
     TO_CLOSE = "to_close"
     ENDED = "ended"
@@ -97,11 +103,15 @@ def chip_of(visit: Visit, signs: Signs, now: datetime) -> Chip:
         return Chip.AWAY
     if state in _LIVE:
         return Chip(state.value)
+    if appointment.cancel_asked_at is not None:
+        return Chip.CANCEL_ASKED
     devices = {signs.answers.camera, signs.answers.microphone, signs.answers.loudspeaker}
     if "failed" in devices:
         return Chip.TEST_FAILED
     if "ok" in devices:
         return Chip.TEST_OK
+    if appointment.confirmed_at is not None:
+        return Chip.CONFIRMED
     return Chip.LINK_OPEN if signs.is_link_open else Chip.TO_DO
 
 
@@ -205,6 +215,28 @@ async def _set_late(
         for id_ in ids
     ]
     await append(session, actor.organisation, *entries)
+    await _write_to_absent(session, visits, minutes, now)
+
+
+async def _write_to_absent(
+    session: AsyncSession, visits: Sequence[Visit], minutes: int, now: datetime
+) -> None:
+    """A message to those who come soon: who waits already reads it on the page. The same delay is
+    said once a day."""
+    if not minutes:
+        return
+    occasion = f"{now.astimezone(ROME).date()} {minutes}"
+    for visit in visits:
+        is_soon = now < visit.appointment.end and visit.appointment.start <= now + _WRITTEN_BEFORE
+        if is_soon and visit.state is not VisitState.WAITING:
+            await queue_message(
+                session,
+                visit,
+                MessageKind.LATE,
+                now,
+                occasion=occasion,
+                parameters={"minutes": minutes},
+            )
 
 
 async def _load_day(session: AsyncSession, actor: Actor, now: datetime) -> Sequence[Visit]:
@@ -286,6 +318,8 @@ def _say(words: Translator, visit: Visit, chip: Chip, now: datetime) -> str:
         Chip.LINK_OPEN: _("Link opened"),
         Chip.TEST_OK: _("Device test passed"),
         Chip.TEST_FAILED: _("Device test not passed"),
+        Chip.CONFIRMED: _("Confirmed by the patient"),
+        Chip.CANCEL_ASKED: _("The patient has asked to cancel"),
         Chip.AWAY: _("Left the room, can come back"),
         Chip.IN_VISIT: _("In the visit"),
         Chip.TO_CLOSE: _("To be closed: outcome missing"),

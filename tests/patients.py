@@ -98,7 +98,6 @@ class Practice:
     """The application, its clock and its telephones."""
 
     def __init__(self, server: TestServer, clock: Clock, base_url: str) -> None:
-        self.app = server.app
         self._server = server
         self._base_url = base_url
         self._sessions: list[ClientSession] = []

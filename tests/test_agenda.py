@@ -15,11 +15,13 @@ from server.audit import Act
 from server.auth import Actor
 from server.caseload import age_on
 from server.db import Database
+from server.i18n import ROME
 from server.keyring import Keyring
-from server.models import CheckIn, LogEntry, Visit, VisitState
+from server.models import CheckIn, LogEntry, MessageKind, Visit, VisitState
 from server.sealed import Answers, Identity, seal_answers
 from server.services import DATABASE
 from tests.conftest import ROSA, Cast, MakeVisit
+from tests.patients import messages_of
 from tests.visitors import Site, Visitor, site
 
 __all__ = ["site"]
@@ -184,6 +186,12 @@ async def test_chips_of_a_visit(cast: Cast, make_visit: MakeVisit):
     now = visit.appointment.start
     late = visit.appointment.end + timedelta(hours=2)
 
+    visit.appointment.confirmed_at = now
+    assert chip_of(visit, Signs(is_link_open=True), now) is Chip.CONFIRMED
+    assert chip_of(visit, Signs(answers=Answers(camera="failed")), now) is Chip.TEST_FAILED
+    visit.appointment.cancel_asked_at = now
+    assert chip_of(visit, Signs(answers=Answers(camera="ok")), now) is Chip.CANCEL_ASKED
+    visit.appointment.confirmed_at = visit.appointment.cancel_asked_at = None
     assert chip_of(visit, Signs(answers=Answers(camera="ok")), now) is Chip.TEST_OK
     assert chip_of(visit, Signs(answers=Answers(camera="skipped")), now) is Chip.TO_DO
     assert chip_of(visit, Signs(), late) is Chip.TO_CLOSE
@@ -272,6 +280,58 @@ async def test_odd_minutes_are_refused(site: Site, cast: Cast, minutes: str):
     clinician = await site.staff(cast.toscana.clinician)
 
     assert (await clinician.post("/agenda/late", minutes=minutes)).status == 400
+
+
+async def late_messages(site: Site, *visits: Visit) -> list[list[tuple[str, str]]]:
+    return [
+        [
+            (message.occasion, message.parameters)
+            for message in await messages_of(site.database, visit)
+            if message.kind is MessageKind.LATE
+        ]
+        for visit in visits
+    ]
+
+
+async def test_who_comes_soon_and_is_not_here_gets_a_message(
+    site: Site, cast: Cast, make_visit: MakeVisit
+):
+    now = datetime.now(UTC)
+    starts = [timedelta(minutes=minutes) for minutes in (-5, 5, 170, 190)]
+    visits = [await make_visit(cast.toscana, start=now + start) for start in starts]
+    waiting = await make_visit(cast.toscana, state=VisitState.WAITING)
+    checked_in = await make_visit(cast.toscana, state=VisitState.CHECKED_IN)
+    clinician = await site.staff(cast.toscana.clinician)
+
+    for visit in (*visits, *visits, waiting, checked_in):
+        await clinician.post(f"/visits/{visit.id}/late", minutes="20")
+
+    said = [(f"{now.astimezone(ROME).date()} 20", '{"minutes": 20}')]
+    assert await late_messages(site, *visits) == [said, said, said, []]
+    assert await late_messages(site, waiting, checked_in) == [[], said]
+
+
+async def test_one_click_writes_to_everybody_of_the_rest_of_the_day(
+    site: Site, cast: Cast, make_visit: MakeVisit
+):
+    visits = [await make_visit(cast.toscana) for _ in range(2)]
+    clinician = await site.staff(cast.toscana.clinician)
+
+    await clinician.post("/agenda/late", minutes="45")
+
+    assert [len(messages) for messages in await late_messages(site, *visits)] == [1, 1]
+
+
+async def test_on_time_again_is_no_message(site: Site, cast: Cast, make_visit: MakeVisit):
+    visit = await make_visit(cast.toscana)
+    clinician = await site.staff(cast.toscana.clinician)
+
+    await clinician.post("/agenda/late", minutes="0")
+    assert await late_messages(site, visit) == [[]]
+    await clinician.post(f"/visits/{visit.id}/late", minutes="10")
+
+    [[(_occasion, parameters)]] = await late_messages(site, visit)
+    assert parameters == '{"minutes": 10}'
 
 
 async def test_late_for_one_visit(site: Site, cast: Cast, make_visit: MakeVisit):

@@ -16,8 +16,6 @@ from server.joinlink import JoinLink
 from server.keyring import Keyring
 from server.models import Device, DispatchState, MessageKind, Organisation, Phase, Visit
 from server.sealed import Identity
-from server.services import HUB
-from signaling.reasons import ByeReason
 from tests.conftest import ROSA, Cast, MakeVisit
 from tests.patients import (
     Practice,
@@ -87,15 +85,6 @@ async def test_second_device_comes_in_with_the_sent_code_and_takes_over(
     database: Database, keyring: Keyring,
 ) -> None:  # fmt: skip
     second = practice.telephone()
-    ended: list[tuple[str, str, str]] = []
-    hub = practice.app[HUB]
-    disconnect = hub.disconnect
-
-    async def watched(room: str, participant: str, reason: str) -> None:
-        ended.append((room, participant, reason))
-        await disconnect(room, participant, reason)
-
-    hub.disconnect = watched  # type: ignore[method-assign]
     refused = await second.claim(visit.locator, secret=link.fragment)
     asked = await second.ask_code(visit.locator, secret=link.fragment)
     code = await sent_code_of(database, keyring, visit)
@@ -105,13 +94,36 @@ async def test_second_device_comes_in_with_the_sent_code_and_takes_over(
     assert (asked.status, asked.json) == (200, {"is_sent": True})
     assert (taken.status, taken.json) == (200, {"next": f"/v/{visit.locator}/check-in"})
     assert await count_devices(database, visit) == 1
-    assert ended == [(visit.id, "patient", ByeReason.REPLACED)]
     assert (await first.get(f"/v/{visit.locator}/check-in")).location == f"/v/{visit.locator}"
     assert await acts_of(database, visit) == [
         "link.claimed", "device.code_sent", "link.claimed", "device.replaced",
     ]  # fmt: skip
     left = await load_visit(database, visit)
     assert (left.device_code_issued_at, left.failed_claims) == (None, 0)
+
+
+async def test_first_device_is_told_and_closed(
+    practice: Practice, visit: Visit, link: JoinLink, first: Telephone,
+    database: Database, keyring: Keyring,
+) -> None:  # fmt: skip
+    here, json_only = f"/v/{visit.locator}", {"Accept": "application/json"}
+    await first.post(f"{here}/check-in/consents", visit="yes", tool="yes")
+    await first.post(f"{here}/check-in/place", address="Via Roma 1")
+    await first.post(f"{here}/waiting-room")
+    ticket = (await first.send("POST", f"{here}/ticket", json={}, headers=json_only)).json["ticket"]
+    second = practice.telephone()
+
+    async with first.session.ws_connect("/ws") as socket:
+        await socket.send_json({"type": "hello", "versions": [1], "ticket": ticket})
+        assert (await socket.receive_json())["type"] == "welcome"
+        await second.ask_code(visit.locator, secret=link.fragment)
+        code = await sent_code_of(database, keyring, visit)
+        await second.claim(visit.locator, secret=link.fragment, code=code)
+        async with asyncio.timeout(2):
+            frames = [json.loads(frame.data) async for frame in socket]
+
+    assert (frames[-1]["type"], frames[-1]["reason"]) == ("bye", "replaced")
+    assert (await second.get(f"{here}/check-in")).location == f"{here}/room"
 
 
 async def test_the_message_keeps_the_moment_and_not_the_code(

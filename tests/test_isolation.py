@@ -29,6 +29,10 @@ PUBLIC = {
     "GET /", "GET /healthz", "GET /static/{version}/{name:.+}", "GET /ws", "POST /language",
     "GET /login", "POST /login", "GET /login/code", "POST /login/code", "POST /logout",
     "GET /v", "GET /v/{locator}", "GET /v/{locator}/", "GET /V/{locator}", "POST /api/join",
+    "GET /fhir/metadata", "POST /fhir", "POST /fhir/", "* /fhir/{rest:.*}",
+    "GET /fhir/{kind}", "POST /fhir/{kind}", "PUT /fhir/{kind}",
+    "GET /fhir/{kind}/{id}", "PUT /fhir/{kind}/{id}",
+    "POST /api/join/code",
 }  # fmt: skip
 PATIENT = {
     "GET /v/{locator}/check-in",
@@ -38,6 +42,8 @@ PATIENT = {
     "GET /v/{locator}/check-in/place", "POST /v/{locator}/check-in/place",
     "GET /v/{locator}/check-in/ready",
     "POST /v/{locator}/consents/withdraw",
+    "GET /v/{locator}/booking", "POST /v/{locator}/booking/confirm",
+    "GET /v/{locator}/booking/cancel", "POST /v/{locator}/booking/cancel",
     "GET /v/{locator}/in-person", "GET /v/{locator}/device-test", "GET /v/{locator}/calendar.ics",
     "POST /v/{locator}/waiting-room", "GET /v/{locator}/room",
     "POST /v/{locator}/ticket", "GET /v/{locator}/end",
@@ -64,6 +70,8 @@ STAFF: dict[str, set[str]] = {
     "POST /desk/visits/{visit_id}/link": DESK,
     "POST /desk/visits/{visit_id}/revoke": DESK,
     "POST /desk/visits/{visit_id}/assign": DESK,
+    "POST /desk/visits/{visit_id}/birth-date": DESK,
+    "POST /desk/visits/{visit_id}/resend": DESK,
     "GET /sessions": LOG_READERS,
     "GET /sessions/{visit_id}": LOG_READERS,
 }

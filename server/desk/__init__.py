@@ -1,8 +1,8 @@
 """The desk: who needs a hand today, and what a person at a telephone can do about it.
 
 Shows identity, contact and booking only; the clinical card, the note and the reason of a visit
-are never loaded here (design §4). Messages are sent by a later version: here a link is read out
-or printed.
+are never loaded here (design §4). Only a person who speaks to the patient can complete what CUP
+left open: the clinician, the birth date, the contact.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Final
 from server.auth import DESK, Route
 from server.desk.acts import (
     assign_clinician,
+    complete_birth_date,
     correct_contact,
     read_code,
     read_link,
+    resend_invitation,
     revoke_link,
     show_visit,
 )
@@ -30,4 +32,6 @@ ROUTES: Final = (
     Route("POST", "/desk/visits/{visit_id}/link", read_link, DESK),
     Route("POST", "/desk/visits/{visit_id}/revoke", revoke_link, DESK),
     Route("POST", "/desk/visits/{visit_id}/assign", assign_clinician, DESK),
+    Route("POST", "/desk/visits/{visit_id}/birth-date", complete_birth_date, DESK),
+    Route("POST", "/desk/visits/{visit_id}/resend", resend_invitation, DESK),
 )

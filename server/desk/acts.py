@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import msgspec
 from aiohttp import web
 from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,17 +15,31 @@ from server.auth import actor_of
 from server.db import OrganisationId, count_changed
 from server.desk.board import Line
 from server.desk.contact import Contact, contact_of, read_contact
-from server.desk.lines import load_visit_line
+from server.desk.lines import load_visit_line, today
 from server.desk.views import say_line
 from server.errors import Conflict, InvalidInput, NotFound
 from server.joinlink import JoinLink, LinkPhase, derive_link, link_phase
-from server.models import Appointment, Device, Organisation, Patient, User, UserRole, Visit
-from server.sealed import seal_identity
+from server.mail.contacts import find_email, find_phone
+from server.mail.queue import queue_message
+from server.models import (
+    Appointment,
+    Device,
+    MessageKind,
+    Organisation,
+    Patient,
+    PatientMessage,
+    User,
+    UserRole,
+    Visit,
+)
+from server.sealed import open_justification, seal_identity
 from server.services import DATABASE, HUB, KEYRING, PAGES, SETTINGS, now_of
 from signaling.reasons import ByeReason
 
 _PATIENT = "patient"
 _DEAD = frozenset({LinkPhase.DEAD, LinkPhase.EXPIRED})
+_FIRST_BIRTH = date(1900, 1, 1)
+_MOST_MESSAGES = 20
 
 
 async def show_visit(request: web.Request) -> web.StreamResponse:
@@ -122,6 +140,69 @@ async def assign_clinician(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther(f"/desk/visits/{visit.id}#booking")
 
 
+async def complete_birth_date(request: web.Request) -> web.StreamResponse:
+    """Write the birth date that CUP did not say; one that is known is CUP's to change. The
+    invitation, which waited for it, is then planned by itself."""
+    actor, form = actor_of(request), await request.post()
+    birth_date = _parse_birth_date(str(form.get("birth_date", "")), now_of(request))
+    async with request.app[DATABASE].begin(actor.organisation) as session:
+        line = await _load_line(request, session)
+        if line.identity.birth_date is not None:
+            raise Conflict("the birth date is known")
+        if birth_date is None:
+            return await _render(request, session, line, wrong=frozenset({"birth_date"}))
+        patient = line.visit.appointment.patient
+        await _raise_version(session, patient, str(form.get("version", "")))
+        identity = msgspec.structs.replace(line.identity, birth_date=birth_date)
+        await seal_identity(request.app[KEYRING], session, patient, identity)
+        entry = _entry(request, Act.IDENTITY_COMPLETED, line.visit, {"birth_date": True})
+        await append(session, actor.organisation, entry)
+    raise web.HTTPSeeOther(f"/desk/visits/{line.visit.id}#booking")
+
+
+async def resend_invitation(request: web.Request) -> web.StreamResponse:
+    """Send the invitation again; twice within a minute is once."""
+    actor, now = actor_of(request), now_of(request)
+    async with request.app[DATABASE].begin(actor.organisation) as session:
+        line = await _load_line(request, session)
+        if not can_resend(line, now):
+            raise Conflict("nothing can be sent for this booking")
+        occasion = f"resend-{now:%Y-%m-%dT%H:%M}"
+        await queue_message(session, line.visit, MessageKind.INVITATION, now, occasion=occasion)
+        facts: dict[str, Fact] = {"version": line.visit.link_version, "resent": True}
+        await append(
+            session, actor.organisation, _entry(request, Act.LINK_ISSUED, line.visit, facts)
+        )
+    raise web.HTTPSeeOther(f"/desk/visits/{line.visit.id}#messages")
+
+
+def can_resend(line: Line, now: datetime) -> bool:
+    """Whether an invitation has a use and a way: a link that opens, a birth date, an address."""
+    identity, visit = line.identity, line.visit
+    is_reachable = bool(find_phone(identity.phone) or find_email(identity.email))
+    is_dead = link_phase(visit, visit.appointment, now) in _DEAD
+    return is_reachable and identity.birth_date is not None and not is_dead
+
+
+def _parse_birth_date(text: str, now: datetime) -> date | None:
+    """An ISO day, as ``<input type="date">`` sends it; none if it cannot be one's birth."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if _FIRST_BIRTH <= found <= today(now) else None
+
+
+async def _load_messages(session: AsyncSession, visit: Visit) -> Sequence[PatientMessage]:
+    found = await session.scalars(
+        select(PatientMessage)
+        .where(PatientMessage.visit_id == visit.id)
+        .order_by(PatientMessage.created_at.desc())
+        .limit(_MOST_MESSAGES)
+    )
+    return found.all()
+
+
 async def _reveal(request: web.Request, act: Act, shown: str) -> web.StreamResponse:
     actor, now = actor_of(request), now_of(request)
     async with request.app[DATABASE].begin(actor.organisation) as session:
@@ -203,5 +284,8 @@ async def _render(
         code=link.spoken_code if link and shown == "code" else "",
         full_link=f"{address}#{link.fragment}" if link and shown == "link" else "",
         contact=contact or contact_of(line.identity),
+        justification=await open_justification(request.app[KEYRING], session, visit),
+        messages=await _load_messages(session, visit),
+        can_resend=can_resend(line, now_of(request)),
         wrong=wrong,
     )

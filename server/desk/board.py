@@ -27,6 +27,8 @@ class Problem(StrEnum):
     WAITING_LONG = "waiting_long"
     NOT_OPENED = "not_opened"
     UNASSIGNED = "unassigned"
+    TO_COMPLETE = "to_complete"
+    """No birth date: the patient cannot get in with the link, and gets no invitation."""
     NO_CONTACT = "no_contact"
 
 
@@ -37,6 +39,7 @@ class NextAct(StrEnum):
     READ_CODE = "read_code"
     CALL_CLINICIAN = "call_clinician"
     ASSIGN = "assign"
+    COMPLETE = "complete"
     ADD_CONTACT = "add_contact"
     OPEN = "open"
 
@@ -48,6 +51,7 @@ _ACTS: Final = {
     Problem.WAITING_LONG: NextAct.CALL_CLINICIAN,
     Problem.NOT_OPENED: NextAct.READ_CODE,
     Problem.UNASSIGNED: NextAct.ASSIGN,
+    Problem.TO_COMPLETE: NextAct.COMPLETE,
     Problem.NO_CONTACT: NextAct.ADD_CONTACT,
 }
 _URGENCY: Final = {problem: place for place, problem in enumerate(Problem)}
@@ -104,6 +108,7 @@ def make_line(
         Problem.WAITING_LONG: waited >= LONG_WAIT,
         Problem.NOT_OPENED: not has_device and _is_due(visit, now),
         Problem.UNASSIGNED: visit.appointment.clinician_id is None,
+        Problem.TO_COMPLETE: identity.birth_date is None,
         Problem.NO_CONTACT: not (identity.phone or identity.email),
     }
     is_over = visit.state in _OVER or visit.appointment.status is AppointmentStatus.CANCELLED

@@ -4,23 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Final
 
 from aiohttp import web
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager, joinedload
 
 from server.desk.board import NOBODY, Line, Presence, in_order, make_line, matches
 from server.i18n import ROME
 from server.joinlink import ROOM_CLOSES, ROOM_OPENS
-from server.models import Appointment, CheckIn, Device, Visit, VisitState
+from server.models import (
+    Appointment,
+    AppointmentStatus,
+    CheckIn,
+    Device,
+    Patient,
+    Visit,
+    VisitState,
+)
 from server.sealed import Answers, open_answers, open_identity, warm_keys
 from server.services import HUB, KEYRING
 from signaling.messages import ParticipantState
 
-_LONGEST_SEARCH = 50
-_LIVE = (VisitState.WAITING, VisitState.IN_VISIT)
-_HERE = frozenset({ParticipantState.WAITING, ParticipantState.ADMITTED, ParticipantState.CONNECTED})
+_LONGEST_SEARCH: Final = 50
+_LONGEST_LIST: Final = 200
+_LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
+_HERE: Final = frozenset(
+    {ParticipantState.WAITING, ParticipantState.ADMITTED, ParticipantState.CONNECTED}
+)
+
+
+class ToDo(StrEnum):
+    """What of the coming bookings waits for the desk, on whatever day."""
+
+    ASSIGN = "assign"
+    COMPLETE = "complete"
+    CANCEL = "cancel"
+    """The patient has asked to cancel and CUP has not answered yet."""
+
+
+_TO_DO: Final[dict[ToDo, ColumnElement[bool]]] = {
+    ToDo.ASSIGN: Appointment.clinician_id.is_(None),
+    ToDo.COMPLETE: Patient.is_to_complete.is_(True),
+    ToDo.CANCEL: Appointment.cancel_asked_at.is_not(None),
+}
 
 
 def today(now: datetime) -> date:
@@ -53,6 +82,36 @@ async def search(
     if found:
         return found
     return [line for line in await load_day(request, session, day, now) if matches(line, sought)]
+
+
+async def load_to_do(
+    request: web.Request, session: AsyncSession, to_do: ToDo, now: datetime
+) -> list[Line]:
+    """The coming bookings of one list, the next one first; nothing is opened to find them."""
+    wanted = _visits(_TO_DO[to_do], *_coming(now)).join(Appointment.patient).limit(_LONGEST_LIST)
+    lines = await _load_lines(request, session, wanted, now)
+    return sorted(lines, key=lambda line: line.visit.appointment.start)
+
+
+async def count_to_do(session: AsyncSession, now: datetime) -> dict[ToDo, int]:
+    """How long each list is."""
+    counts = [func.count().filter(condition) for condition in _TO_DO.values()]
+    found = await session.execute(
+        select(*counts)
+        .select_from(Visit)
+        .join(Visit.appointment)
+        .join(Appointment.patient)
+        .where(*_coming(now))
+    )
+    return dict(zip(_TO_DO, found.one(), strict=True))
+
+
+def _coming(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Visit.state.in_((VisitState.BOOKED, VisitState.CHECKED_IN)),
+        Appointment.status == AppointmentStatus.BOOKED,
+        Appointment.end > now,
+    )
 
 
 async def load_visit_line(

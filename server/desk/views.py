@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.auth import actor_of
 from server.desk.board import Line, NextAct
-from server.desk.lines import load_day, search, today
+from server.desk.lines import ToDo, count_to_do, load_day, load_to_do, search, today
 from server.desk.words import say_next_act, say_presence, say_problem, say_state
 from server.errors import InvalidInput
 from server.i18n import Translator
@@ -26,6 +27,7 @@ _PLACES: Final = {
     NextAct.READ_CODE: "code",
     NextAct.CALL_CLINICIAN: "booking",
     NextAct.ASSIGN: "assign",
+    NextAct.COMPLETE: "complete",
     NextAct.ADD_CONTACT: "contact",
     NextAct.OPEN: "booking",
 }
@@ -68,13 +70,26 @@ def say_line(words: Translator, line: Line) -> Said:
 
 
 async def show_board(request: web.Request) -> web.StreamResponse:
-    """All visits of a day, problems first."""
+    """All visits of a day, problems first; or one list of what is to do, over all days."""
+    if "list" in request.query:
+        return await _show_list(request, request.query["list"])
     now = now_of(request)
     day = parse_day(request.query.get("day", ""), today(now))
     async with request.app[DATABASE].read(actor_of(request).organisation) as session:
         lines = await load_day(request, session, day, now)
         unread = await _count_unread(session)
-    return _render(request, day, lines, unread=unread)
+        counts = await count_to_do(session, now)
+    return _render(request, day, lines, unread=unread, counts=counts)
+
+
+async def _show_list(request: web.Request, name: str) -> web.StreamResponse:
+    now = now_of(request)
+    to_do = next((one for one in ToDo if one == name), None)
+    if to_do is None:
+        raise InvalidInput("list", "unknown_choice")
+    async with request.app[DATABASE].read(actor_of(request).organisation) as session:
+        lines = await load_to_do(request, session, to_do, now)
+    return _render(request, today(now), lines, to_do=to_do)
 
 
 async def find_bookings(request: web.Request) -> web.StreamResponse:
@@ -120,9 +135,12 @@ def _render(
     lines: Sequence[Line],
     *,
     unread: int = 0,
+    counts: Mapping[ToDo, int] = MappingProxyType({}),
+    to_do: ToDo | None = None,
     sought: str | None = None,
 ) -> web.Response:
     words = request.app[PAGES].translator(request)
+    is_board = sought is None and to_do is None
     return request.app[PAGES].render(
         request,
         "staff/desk.html",
@@ -131,8 +149,10 @@ def _render(
         is_today=day == today(now_of(request)),
         said=[say_line(words, line) for line in lines],
         unread=unread,
+        counts=counts,
+        to_do=to_do,
         sought=sought,
-        page_data={"statesUrl": f"/desk/states?day={day}"} if sought is None else {},
+        page_data={"statesUrl": f"/desk/states?day={day}"} if is_board else {},
     )
 
 

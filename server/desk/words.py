@@ -13,6 +13,10 @@ def say_state(words: Translator, line: Line) -> str:
     _ = words.gettext
     visit = line.visit
     match visit.state:
+        case VisitState.BOOKED | VisitState.CHECKED_IN if visit.appointment.cancel_asked_at:
+            return _("Has asked to cancel")
+        case VisitState.BOOKED if visit.appointment.confirmed_at:
+            return _("Booked and confirmed")
         case VisitState.BOOKED:
             return _("Booked")
         case VisitState.CHECKED_IN:
@@ -78,6 +82,8 @@ def say_problem(words: Translator, problem: Problem) -> str:
             return _("The link has not been opened yet")
         case Problem.UNASSIGNED:
             return _("No clinician: to assign")
+        case Problem.TO_COMPLETE:
+            return _("No birth date: to complete")
         case Problem.NO_CONTACT:
             return _("No telephone number and no e-mail address")
 
@@ -93,6 +99,8 @@ def say_next_act(words: Translator, act: NextAct) -> str:
             return _("Tell the clinician")
         case NextAct.ASSIGN:
             return _("Assign a clinician")
+        case NextAct.COMPLETE:
+            return _("Complete the birth date")
         case NextAct.ADD_CONTACT:
             return _("Complete the contact")
         case NextAct.OPEN:
