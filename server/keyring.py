@@ -38,6 +38,8 @@ _NONCE_BYTES: Final = 12
 _CACHED_KEYS: Final = 1000
 _MADE_HERE: Final = "data_keys_made_here"
 """Ids of the keys that a session has made: kept for others only once they are committed."""
+_UNSAVED: Final = "data_keys_unsaved"
+"""By owner and by id, the keys that a session has made and not yet read back."""
 _SECRETS: Final = ("kek", "join", "index")
 
 
@@ -139,6 +141,20 @@ class Keyring:
             for row in rows:
                 await self._remember(session, row)
 
+    async def make_key(
+        self, session: AsyncSession, organisation: OrganisationId, owner: str
+    ) -> None:
+        """Make the key of an owner that is itself new: it is stored with the next flush."""
+        row = await self._new_key(session, organisation, owner)
+        kek = AESGCM(await self.load_secret(session, organisation, "kek"))
+        made = (row.id, _unwrap(kek, row.wrapped, _data_key_aad(row)))
+        unsaved = session.info.setdefault(_UNSAVED, {})
+        unsaved[owner] = unsaved[row.id] = made
+
+    def forget_made(self, session: AsyncSession) -> None:
+        """The session has gone back to a savepoint: what it made since is not there."""
+        session.info.pop(_UNSAVED, None)
+
     async def blind_index(
         self, session: AsyncSession, organisation: OrganisationId, field: str, value: str
     ) -> str:
@@ -148,6 +164,7 @@ class Keyring:
 
     async def _load_or_make_key(self, session: AsyncSession, place: Place) -> tuple[str, bytes]:
         known = self._data_keys.get((place.organisation, place.owner))
+        known = known or session.info.get(_UNSAVED, {}).get(place.owner)
         if known is not None:
             return known
         row = await session.scalar(select(DataKey).where(DataKey.owner == place.owner))
@@ -156,18 +173,24 @@ class Keyring:
         return await self._remember(session, row)
 
     async def _make_key(self, session: AsyncSession, place: Place) -> DataKey:
-        kek = AESGCM(await self.load_secret(session, place.organisation, "kek"))
+        row = await self._new_key(session, place.organisation, place.owner)
+        await session.flush()
+        return row
+
+    async def _new_key(
+        self, session: AsyncSession, organisation: OrganisationId, owner: str
+    ) -> DataKey:
+        kek = AESGCM(await self.load_secret(session, organisation, "kek"))
         row = DataKey(
             id=new_id(),
-            organisation_id=place.organisation,
-            owner=place.owner,
+            organisation_id=organisation,
+            owner=owner,
             kek_version=1,
             created_at=datetime.now(UTC),
             wrapped=b"",
         )
         row.wrapped = _wrap(kek, new_key(), _data_key_aad(row))
         session.add(row)
-        await session.flush()
         session.info.setdefault(_MADE_HERE, set()).add(row.id)
         return row
 
@@ -177,6 +200,8 @@ class Keyring:
         known = self._keys_by_id.get(key_id)
         if known is not None:
             return known
+        if key_id in session.info.get(_UNSAVED, {}):
+            return bytes(session.info[_UNSAVED][key_id][1])
         row = await session.get(DataKey, key_id)
         if row is None or row.organisation_id != organisation:
             raise SealBroken

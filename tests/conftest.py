@@ -20,20 +20,22 @@ import argon2
 import asyncpg
 import hypothesis
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from server.admin import add_organisation, add_user
-from server.cup.apply import BookingInbox
-from server.cup.booking import Booking
-from server.cup.inbox import load_source
+from server.cup.booking import Booking, BookingEvent, Message, Order
+from server.cup.inbox import Inbox
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.keyring import Keyring, load_keyring
 from server.migrations import migrate
 from server.models import (
     Appointment,
-    AppointmentStatus,
     Clinic,
+    Connector,
     Organisation,
+    Phase,
+    Source,
     User,
     UserRole,
     Visit,
@@ -206,19 +208,42 @@ class MakeVisit:
             clinic_name=team.clinic.name,
             start=start.astimezone(UTC),
             end=start.astimezone(UTC) + timedelta(minutes=minutes),
-            status=AppointmentStatus.BOOKED,
+            event=BookingEvent.BOOKED,
             priority=priority,
             is_first_visit=is_first_visit,
             identity=identity,
             details=details,
         )
-        organisation = team.organisation.id
+        visit_id = await self._receive(team.organisation.id, booking, now)
+        async with self._database.begin(team.organisation.id) as session:
+            (await session.get_one(Visit, visit_id)).state = state
+        return await self._load(team.organisation.id, visit_id)
+
+    async def _receive(self, organisation: OrganisationId, booking: Booking, now: datetime) -> str:
+        message = Message(
+            connector=Connector.CSV,
+            control_id=f"made:{booking.booking_code}",
+            event="booked",
+            order=Order(sent_at=now),
+            content=booking.booking_code.encode(),
+            raw=b"",
+            body=booking,
+            booking_code=booking.booking_code,
+            paths={},
+        )
+        inbox = Inbox(self._database, self._keyring)
+        source = await self._load_source(organisation)
+        (receipt,) = await inbox.receive(source, [message], now)
+        assert receipt.visit_id is not None, receipt
+        return receipt.visit_id
+
+    async def _load_source(self, organisation: OrganisationId) -> Source:
         async with self._database.begin(organisation) as session:
-            source = await load_source(session, organisation)
-            inbox = BookingInbox(session, self._keyring, organisation, source, now)
-            applied = await inbox.apply(booking)
-            (await session.get_one(Visit, applied.visit_id)).state = state
-        return await self._load(organisation, applied.visit_id)
+            source = await session.scalar(select(Source).where(Source.code == "cup"))
+            if source is None:
+                source = Source(organisation_id=organisation, code="cup")
+                session.add(source)
+        return source
 
     async def _load(self, organisation: OrganisationId, visit_id: str) -> Visit:
         appointment = joinedload(Visit.appointment)
@@ -253,7 +278,11 @@ async def _execute(address: str, statement: str) -> None:
 async def _make_team(database: Database, keyring: Keyring, code: str, name: str) -> Team:
     async with database.begin(EVERY_ORGANISATION) as session:
         organisation = Organisation(
-            code=code, name=name, desk_phone="055 123 4567", is_totp_required=False
+            code=code,
+            name=name,
+            desk_phone="055 123 4567",
+            is_totp_required=False,
+            phase=Phase.ATTIVO,
         )
         await add_organisation(session, keyring, organisation)
         clinic = Clinic(

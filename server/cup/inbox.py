@@ -1,50 +1,161 @@
-"""The inbox: a CUP file becomes patients, appointments and visits.
+"""The inbox: messages of a source are kept and applied, each once, in one transaction.
 
-Idempotent: a booking that has not changed since its last import changes nothing and leaves no
-line in the session log. CUP is the master of the booking, not of the visit: a visit that has begun
-is neither moved nor cancelled by a file. Wrong rows are kept sealed and named by line and field.
+Only after its commit is anything said to the sender. All messages of a call share one savepoint;
+when one of them breaks it, each gets its own, so that what cannot be applied is still kept.
 """
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.cup.apply import Applied, BookingInbox, Effect
-from server.cup.booking import Field, FieldError, FileRejected, ParsedRow, Reason, RowError
+from server.cup.booking import Fault, Field, FileRejected, Message, Reason
 from server.cup.csvfile import parse_csv
-from server.cup.fhir import parse_fhir
+from server.cup.fhir import FILE_BYTES, parse_fhir
+from server.cup.receipt import Receipt
+from server.cup.taking import Taking
+from server.cup.work import Work
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
-from server.keyring import Keyring, Place
-from server.models import ImportIssue, Organisation, Source
+from server.keyring import Keyring
+from server.models import Organisation, Source
+from server.sources import SourceSettings, settings_of
+
+__all__ = ["ImportReport", "Inbox", "Receipt", "RowError", "import_file", "open_work"]
+
+logger = logging.getLogger(__name__)
 
 SOURCE_CODE: Final = "cup"
-"""One feed per organisation: the same booking may come by FHIR today and by CSV tomorrow."""
-_ROWS_PER_TRANSACTION: Final = 25
+"""The feed of files that name no other: the same booking may come by FHIR today and by CSV
+tomorrow."""
+_ROWS_PER_TRANSACTION: Final = 100
 """Few enough that a running server waits for the session log a fraction of a second."""
 _JSON_STARTS: Final = (b"{", b"[")
+_TRIES: Final = 3
+_LOST_RACES: Final = frozenset({"40001", "40P01"})
+"""PostgreSQL: could not serialise, deadlock. Nothing was written; the next try goes through."""
 
 
-class ChangeKind(StrEnum):
-    """What people with the page open must hear of."""
+class Inbox:
+    """Takes in messages, of any source."""
 
-    MOVED = "moved"
-    CANCELLED = "cancelled"
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    async def receive(
+        self, source: Source, messages: Sequence[Message], now: datetime
+    ) -> list[Receipt]:
+        """Keep and apply messages in their order; returns once they are committed.
+
+        A bad message is no exception: its receipt says so.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                async with self._database.begin(source.organisation_id) as session:
+                    return await self._receive(session, source, messages, now)
+            except DBAPIError as error:
+                if not tries_left or _state_of(error) not in _LOST_RACES:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _receive(
+        self, session: AsyncSession, source: Source, messages: Sequence[Message], now: datetime
+    ) -> list[Receipt]:
+        with session.no_autoflush:
+            work = await open_work(session, self._keyring, source, now)
+            try:
+                async with session.begin_nested():
+                    await work.load(messages)
+                    taking = Taking(work)
+                    receipts = [await taking.take(message) for message in messages]
+                    await work.close()
+            except Exception as error:  # noqa: BLE001 each is told of its own
+                _reraise_if_ours(error)
+                self._keyring.forget_made(session)
+                return [
+                    await self._take_alone(session, source, message, now) for message in messages
+                ]
+            await work.finish()
+        return receipts
+
+    async def _take_alone(
+        self, session: AsyncSession, source: Source, message: Message, now: datetime
+    ) -> Receipt:
+        """Apply one message in its own savepoint; twice, because another source may have made
+        the same patient in between. What still cannot be applied is kept."""
+        for is_broken in (False, False, True):
+            work = await open_work(session, self._keyring, source, now)
+            try:
+                async with session.begin_nested():
+                    await work.load([message])
+                    taking = Taking(work)
+                    take = taking.keep_broken if is_broken else taking.take
+                    receipt = await take(message)
+                    await work.close()
+            except Exception as error:
+                if is_broken:
+                    raise
+                _reraise_if_ours(error)
+                self._keyring.forget_made(session)
+                _log_without_values(source, error)
+                continue
+            await work.finish()
+            return receipt
+        raise AssertionError("unreachable")
+
+
+async def open_work(session: AsyncSession, keyring: Keyring, source: Source, now: datetime) -> Work:
+    """Begin with a source; its messages take turns, also of two servers: its row is locked
+    (SQLite has locked everything)."""
+    organisation = await session.scalar(
+        select(Organisation)
+        .join(Source, Source.organisation_id == Organisation.id)
+        .where(Source.id == source.id)
+        .with_for_update(of=Source)
+    )
+    if organisation is None:
+        raise LookupError("no such source")
+    return Work(session, keyring, source, organisation, now)
+
+
+def _reraise_if_ours(error: Exception) -> None:
+    """The database's own trouble is nobody's message: the sender has to come again."""
+    if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+        raise error
+
+
+def _log_without_values(source: Source, error: Exception) -> None:
+    """Where a message broke us. Its exception may hold a row, and stays out of the log."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error(
+        "source %s: a message is not applied: %s\n%s", source.id, type(error).__name__, frames
+    )
+
+
+def _state_of(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", ""))
+
+
+# ---- files -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    kind: ChangeKind
-    organisation: OrganisationId
-    visit_id: str
+class RowError:
+    """A row that was not applied. ``field`` is what the file calls the column."""
+
+    line: int
+    field: str
+    reason: Reason
 
 
 @dataclass(slots=True)
@@ -55,20 +166,20 @@ class ImportReport:
     updated: int = 0
     moved: int = 0
     cancelled: int = 0
+    ended: int = 0
     unchanged: int = 0
-    to_assign: list[str] = field(default_factory=list)
+    to_assign: dict[str, None] = field(default_factory=dict)
     errors: list[RowError] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    """For a running server, to tell who has the page open."""
 
-    def count(self, applied: Applied) -> None:
-        name = applied.effect.value
+    def count(self, line: int, receipt: Receipt) -> None:
+        if receipt.fault is not None:
+            field_name = receipt.fault.path
+            self.errors.append(RowError(line, field_name, receipt.fault.reason))
+            return
+        name = receipt.effect.value
         setattr(self, name, getattr(self, name) + 1)
-        if applied.is_to_assign and applied.booking_code not in self.to_assign:
-            self.to_assign.append(applied.booking_code)
-        if applied.effect in {Effect.MOVED, Effect.CANCELLED}:
-            kind = ChangeKind(applied.effect.value)
-            self.changes.append(Change(kind, applied.organisation, applied.visit_id))
+        if receipt.is_to_assign:
+            self.to_assign[receipt.booking_code] = None
 
 
 async def import_file(
@@ -78,11 +189,12 @@ async def import_file(
     *,
     organisation_code: str | None,
     now: datetime,
+    source: Source | None = None,
 ) -> ImportReport:
     """Apply a file, FHIR or CSV by its content. Good rows are in whatever the others are.
 
-    ``organisation_code`` is for rows that do not name theirs; it may be left out where there is
-    only one organisation.
+    Without a ``source`` rows choose the organisation, and ``organisation_code`` is for those that
+    do not name theirs; it may be left out where there is only one.
 
     :raises FileRejected: the file as a whole cannot be read, or no such organisation.
     """
@@ -91,132 +203,98 @@ async def import_file(
     except OSError as error:
         raise FileRejected(f"Cannot read {path}: {error.strerror}") from error
     with file:
-        importer = await _start(database, keyring, organisation_code, now)
-        rows = _parse(file)
-        while batch := list(islice(rows, _ROWS_PER_TRANSACTION)):
+        importer = _Importer(database, keyring, now)
+        if source is not None:
+            importer.only = source
+        else:
+            await importer.choose(organisation_code)
+        settings = settings_of(source) if source is not None else SourceSettings()
+        messages = _parse(file, settings, now)
+        while batch := list(islice(messages, _ROWS_PER_TRANSACTION)):
             await importer.apply(batch)
     return importer.report
 
 
-def _parse(file: BinaryIO) -> Iterator[ParsedRow | RowError]:
+def _parse(file: BinaryIO, settings: SourceSettings, now: datetime) -> Iterator[Message]:
     start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     file.seek(0)
-    return parse_fhir(file) if start.startswith(_JSON_STARTS) else parse_csv(file)
-
-
-async def _start(
-    database: Database, keyring: Keyring, organisation_code: str | None, now: datetime
-) -> _Importer:
-    async with database.read(EVERY_ORGANISATION) as session:
-        rows = await session.execute(select(Organisation.code, Organisation.id))
-        organisations = dict(rows.all())
-    if not organisations:
-        raise FileRejected("There is no organisation yet: see 'accanto organisation add'")
-    if organisation_code is not None and organisation_code not in organisations:
-        known = ", ".join(sorted(organisations))
-        raise FileRejected(f"There is no organisation {organisation_code} (there are: {known})")
-    only = next(iter(organisations)) if len(organisations) == 1 else None
-    return _Importer(database, keyring, organisations, organisation_code or only, now)
+    if not start.startswith(_JSON_STARTS):
+        return parse_csv(file, settings, now)
+    messages = parse_fhir(file.read(FILE_BYTES + 1), settings, now)
+    for message in messages:
+        if isinstance(message.body, Fault) and message.body.field is Field.MESSAGE:
+            raise FileRejected(f"The file cannot be read as FHIR: {message.body.reason.words}")
+    return iter(messages)
 
 
 class _Importer:
     """One run over one file."""
 
-    def __init__(
-        self,
-        database: Database,
-        keyring: Keyring,
-        organisations: dict[str, OrganisationId],
-        default: str | None,
-        now: datetime,
-    ) -> None:
+    def __init__(self, database: Database, keyring: Keyring, now: datetime) -> None:
         self._database = database
-        self._keyring = keyring
-        self._organisations = organisations
-        self._default = organisations[default] if default is not None else None
+        self._inbox = Inbox(database, keyring)
         self._now = now
+        self._organisations: dict[str, OrganisationId] = {}
+        self._default: OrganisationId | None = None
+        self._sources: dict[OrganisationId, Source] = {}
+        self.only: Source | None = None
+        """The source of all rows."""
         self.report = ImportReport()
 
-    async def apply(self, batch: Sequence[ParsedRow | RowError]) -> None:
+    async def choose(self, organisation_code: str | None) -> None:
+        """Know the organisations that rows may name, and the one of rows that name none."""
+        async with self._database.read(EVERY_ORGANISATION) as session:
+            rows = await session.execute(select(Organisation.code, Organisation.id))
+            self._organisations = {row[0]: row[1] for row in rows}
+        if not self._organisations:
+            raise FileRejected("There is no organisation yet: see 'accanto organisation add'")
+        if organisation_code is not None and organisation_code not in self._organisations:
+            known = ", ".join(sorted(self._organisations))
+            raise FileRejected(f"There is no organisation {organisation_code} (there are: {known})")
+        if organisation_code is not None:
+            self._default = self._organisations[organisation_code]
+        elif len(self._organisations) == 1:
+            (self._default,) = self._organisations.values()
+
+    async def apply(self, batch: Sequence[Message]) -> None:
         """Apply some rows in their order, each run of one organisation in one transaction."""
-        run: list[ParsedRow | RowError] = []
-        owner: OrganisationId | None = None
-        for row in batch:
-            row, organisation = self._address(row)
-            if run and organisation != owner:
-                await self._apply_run(owner, run)
-                run = []
-            run.append(row)
-            owner = organisation
-        await self._apply_run(owner, run)
+        addressed = [(self._address(message), message) for message in batch]
+        for owner, run in groupby(addressed, key=lambda pair: pair[0]):
+            messages = [message for _, message in run]
+            if owner is None:
+                self.report.errors += [self._homeless(message) for message in messages]
+                continue
+            source = await self._load_source(owner)
+            receipts = await self._inbox.receive(source, messages, self._now)
+            for message, receipt in zip(messages, receipts, strict=True):
+                self.report.count(message.line, receipt)
 
-    def _address(
-        self, row: ParsedRow | RowError
-    ) -> tuple[ParsedRow | RowError, OrganisationId | None]:
-        """Find whose row it is; a row that names an unknown organisation is wrong."""
-        codes = row.organisation_codes
-        for code in codes:
+    def _address(self, message: Message) -> OrganisationId | None:
+        """Whose row it is; nobody's when it names an organisation that is not here."""
+        if self.only is not None:
+            return self.only.organisation_id
+        for code in message.organisation_codes:
             if code in self._organisations:
-                return row, self._organisations[code]
-        if isinstance(row, ParsedRow) and (codes or self._default is None):
-            reason = Reason.NOT_KNOWN if codes else Reason.ORGANISATION_NEEDED
-            row = RowError(row.line, row.columns[Field.ORGANISATION], reason, row.raw)
-        return row, self._default
+                return self._organisations[code]
+        if message.organisation_codes and not isinstance(message.body, Fault):
+            return None
+        return self._default
 
-    async def _apply_run(
-        self, organisation: OrganisationId | None, rows: Sequence[ParsedRow | RowError]
-    ) -> None:
-        if organisation is None:
-            self.report.errors += [row for row in rows if isinstance(row, RowError)]
-            return
-        async with self._database.begin(organisation) as session:
-            source = await load_source(session, organisation)
-            inbox = BookingInbox(session, self._keyring, organisation, source, self._now)
-            for row in rows:
-                outcome = await _apply_row(inbox, row)
-                if isinstance(outcome, RowError):
-                    self.report.errors.append(outcome)
-                    await self._keep(session, source, outcome)
-                else:
-                    self.report.count(outcome)
+    def _homeless(self, message: Message) -> RowError:
+        """A row of nobody is reported and not kept: there is no key to seal it with."""
+        if isinstance(message.body, Fault):
+            return RowError(message.line, message.body.path, message.body.reason)
+        reason = Reason.NOT_KNOWN if message.organisation_codes else Reason.ORGANISATION_NEEDED
+        return RowError(message.line, message.paths.get(Field.ORGANISATION, ""), reason)
 
-    async def _keep(self, session: AsyncSession, source: Source, error: RowError) -> None:
-        """Keep a wrong row, once however often it comes."""
-        organisation = source.organisation_id
-        fingerprint = f"{source.id}|{error.line}|{error.field}|{error.reason}|{error.raw.hex()}"
-        issue_id = await self._keyring.blind_index(session, organisation, "issue", fingerprint)
-        if await session.get(ImportIssue, issue_id) is not None:
-            return
-        place = Place(organisation, "import_issue", issue_id, "raw", 1)
-        session.add(
-            ImportIssue(
-                id=issue_id,
-                organisation_id=organisation,
-                source_id=source.id,
-                line=error.line,
-                field=error.field[:64],
-                reason=error.reason.value,
-                sealed_raw=await self._keyring.seal(session, place, error.raw),
-                created_at=self._now,
-            )
-        )
-
-
-async def _apply_row(inbox: BookingInbox, row: ParsedRow | RowError) -> Applied | RowError:
-    if isinstance(row, RowError):
-        return row
-    try:
-        return await inbox.apply(row.booking)
-    except FieldError as error:
-        return RowError(row.line, row.columns[error.field], error.reason, row.raw)
-
-
-async def load_source(session: AsyncSession, organisation: OrganisationId) -> Source:
-    """The feed, locked: two imports of one organisation take turns."""
-    statement = select(Source).where(Source.code == SOURCE_CODE).with_for_update()
-    source = await session.scalar(statement)
-    if source is None:
-        source = Source(organisation_id=organisation, code=SOURCE_CODE)
-        session.add(source)
-        await session.flush()
-    return source
+    async def _load_source(self, organisation: OrganisationId) -> Source:
+        if self.only is not None:
+            return self.only
+        if organisation not in self._sources:
+            async with self._database.begin(organisation) as session:
+                source = await session.scalar(select(Source).where(Source.code == SOURCE_CODE))
+                if source is None:
+                    source = Source(organisation_id=organisation, code=SOURCE_CODE)
+                    session.add(source)
+                self._sources[organisation] = source
+        return self._sources[organisation]

@@ -36,17 +36,33 @@ async def queue_message(
     )
     if known is not None:
         return known
-    may_leave = await load_may_leave(session, visit.appointment)
-    message = PatientMessage(
+    is_free = await load_may_leave(session, visit.appointment)
+    message = make_message(
+        visit, kind, now, is_free, occasion=occasion, due_at=due_at, parameters=parameters
+    )
+    session.add(message)
+    await session.flush()
+    return message
+
+
+def make_message(
+    visit: Visit,
+    kind: MessageKind,
+    now: datetime,
+    is_free: bool,
+    *,
+    occasion: str = "",
+    due_at: datetime | None = None,
+    parameters: Mapping[str, str | int] | None = None,
+) -> PatientMessage:
+    """The row, for a caller that stores it; ``is_free``: the phase lets it leave."""
+    return PatientMessage(
         organisation_id=visit.organisation_id,
         visit_id=visit.id,
         kind=kind,
         occasion=occasion,
         parameters=json.dumps(dict(parameters or {}), sort_keys=True),
-        state=DispatchState.QUEUED if may_leave else DispatchState.WITHHELD,
+        state=DispatchState.QUEUED if is_free else DispatchState.WITHHELD,
         created_at=now,
         due_at=due_at or now,
     )
-    session.add(message)
-    await session.flush()
-    return message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.db import Base, OwnedByOrganisation, UtcDateTime, word_column
@@ -35,6 +35,9 @@ class Patient(OwnedByOrganisation, Base):
     identity_version: Mapped[int] = mapped_column(default=1)
     is_to_complete: Mapped[bool] = mapped_column(default=False)
     """CUP gave no birth date: the desk asks for it. Kept by :mod:`server.sealed`."""
+    identity_orders: Mapped[str] = mapped_column(Text, default="{}")
+    """JSON: which message said which fields of the identity (:mod:`server.cup.fold`), so that the
+    newest decides each of them however they arrive."""
 
 
 class PatientIdentifier(OwnedByOrganisation, Base):

@@ -294,3 +294,6 @@ def _widen_tables() -> None:
         "patient",
         sa.Column("is_to_complete", sa.Boolean(), nullable=False, server_default=sa.false()),
     )
+    op.add_column(
+        "patient", sa.Column("identity_orders", sa.Text(), nullable=False, server_default="{}")
+    )

@@ -1,0 +1,62 @@
+"""What messages name, found in one statement: clinicians, clinics, organisations, people.
+
+The statement is built once; by ORM it would be six.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import bindparam, literal, select, union_all
+
+from server.cup.booking import Booking
+from server.db import Base
+from server.models import UserRole
+
+_TABLES: Final = Base.metadata.tables
+_USERS: Final = _TABLES["user"]
+_CLINICS: Final = _TABLES["clinic"]
+_ORGANISATIONS: Final = _TABLES["organisation"]
+_PATIENTS: Final = _TABLES["patient"]
+_IDENTIFIERS: Final = _TABLES["patient_identifier"]
+
+
+def _listed(name: str) -> Any:
+    return bindparam(name, expanding=True)
+
+
+LOOK_UP: Final = union_all(
+    select(literal("clinician"), _USERS.c.code, _USERS.c.id, literal(""))
+    .where(_USERS.c.organisation_id == bindparam("organisation"))
+    .where(_USERS.c.role == UserRole.CLINICIAN)
+    .where(_USERS.c.code.in_(_listed("clinicians"))),
+    select(literal("clinic"), _CLINICS.c.code, _CLINICS.c.id, _CLINICS.c.name)
+    .where(_CLINICS.c.organisation_id == bindparam("organisation"))
+    .where(_CLINICS.c.code.in_(_listed("clinics"))),
+    select(literal("organisation"), _ORGANISATIONS.c.code, _ORGANISATIONS.c.id, literal(""))
+    .where(_ORGANISATIONS.c.code.in_(_listed("organisations"))),
+    select(literal("person"), _PATIENTS.c.codice_fiscale_index, _PATIENTS.c.id, literal(""))
+    .where(_PATIENTS.c.organisation_id == bindparam("organisation"))
+    .where(_PATIENTS.c.codice_fiscale_index.in_(_listed("people"))),
+    select(
+        literal("alias"), _IDENTIFIERS.c.identifier_index, _IDENTIFIERS.c.patient_id, literal("")
+    )
+    .where(_IDENTIFIERS.c.organisation_id == bindparam("organisation"))
+    .where(_IDENTIFIERS.c.identifier_index.in_(_listed("people"))),
+    select(
+        literal("key"), _IDENTIFIERS.c.identifier_index, _IDENTIFIERS.c.patient_id, literal("")
+    )
+    .where(_IDENTIFIERS.c.source_id == bindparam("source"))
+    .where(_IDENTIFIERS.c.identifier_index.in_(_listed("keys"))),
+)  # fmt: skip
+"""Everything that messages name, in one statement that is built once."""
+
+
+def clinic_code_of(booking: Booking) -> str:
+    """What finds a clinic: its code, else its name."""
+    return booking.clinic_code or booking.clinic_name[:64]
+
+
+def unique(texts: Iterable[str]) -> list[str]:
+    return [text for text in dict.fromkeys(texts) if text]
