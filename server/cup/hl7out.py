@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from server.cup.booking import Fault, Field, Reason
+from server.cup.booking import Fault, Reason
 from server.cup.hl7wire import Header, escape, find_header, split_lines
 from server.cup.outgoing import OutgoingEvent, Verdict
 from server.cup.texts import ROME
@@ -30,6 +30,15 @@ _STATUS_WORDS: Final[Mapping[str, str]] = {
     Outcome.CONVERTED_TO_IN_PERSON: "Cancelled",
 }
 """SCH-25 (table 0278): what failed on our side never makes the patient absent (WL-04)."""
+_NEVER_TAKEN: Final = frozenset(
+    {Reason.NOT_A_BOOKING, Reason.WRONG_CHARACTER_SET, Reason.WRONG_SENDER, Reason.TOO_LARGE}
+)
+_UNREAD_PATHS: Final = frozenset({"MSH", "MSH-12"})
+_ERROR_CODES: Final = {
+    "MSH-9": ("200", "Unsupported message type"),
+    "MSH-12": ("203", "Unsupported version id"),
+}
+"""Of table 0357, by path."""
 _TEMPORARY: Final = frozenset({"206", "207"})
 """ERR-3 (table 0357): record locked, application internal error."""
 
@@ -40,7 +49,7 @@ class AckCode(StrEnum):
     AA = "AA"
     """Stored and applied, or known already."""
     AE = "AE"
-    """What the message says is wrong; it is kept for a person."""
+    """What the message says is wrong, or it was cut; it is kept for a person."""
     AR = "AR"
     """Nothing we take: its type, version, sender, character set or size."""
 
@@ -49,7 +58,8 @@ def ack_code_of(fault: Fault | None) -> AckCode:
     """The answer to a message that had this fault, or none."""
     if fault is None:
         return AckCode.AA
-    return AckCode.AR if fault.field is Field.MESSAGE else AckCode.AE
+    is_never_taken = fault.reason in _NEVER_TAKEN or fault.path in _UNREAD_PATHS
+    return AckCode.AR if is_never_taken else AckCode.AE
 
 
 def render_ack(header: Header, fault: Fault | None, control_id: str, now: datetime) -> bytes:
@@ -137,10 +147,8 @@ def _error_segment(header: Header, fault: Fault, words: str) -> str:
 
 
 def _error_code(fault: Fault) -> tuple[str, str]:
-    if fault.field is Field.MESSAGE:
-        by_path = {"MSH-9": ("200", "Unsupported message type"),
-                   "MSH-12": ("203", "Unsupported version id")}  # fmt: skip
-        return by_path.get(fault.path, ("102", "Data type error"))
+    if fault.path in _ERROR_CODES:
+        return _ERROR_CODES[fault.path]
     if fault.reason is Reason.MISSING:
         return "101", "Required field missing"
     if fault.reason is Reason.CONTROL_ID_REUSED:

@@ -1,0 +1,92 @@
+"""Certificates for tests: an authority, and who it vouches for."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from server.sources import Tls
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files of one certificate and its key, and the authority's file."""
+
+    certificate: Path
+    private_key: Path
+    authority: Path
+    pin: str
+
+    def trusting(self, *others: Certificate) -> Tls:
+        """Settings of who has this certificate and lets those others in."""
+        return Tls(
+            certificate=str(self.certificate),
+            private_key=str(self.private_key),
+            authority=str(self.authority),
+            pinned=[other.pin for other in others],
+        )
+
+    def client_context(self) -> ssl.SSLContext:
+        """How a client shows this certificate."""
+        context = ssl.create_default_context(cafile=self.authority)
+        context.check_hostname = False
+        context.load_cert_chain(self.certificate, self.private_key)
+        return context
+
+
+class Authority:
+    """Signs certificates into a folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._path = folder / f"{name}.pem"
+        self._path.write_bytes(self._sign(self._name, self._key.public_key(), is_authority=True))
+
+    def issue(self, name: str) -> Certificate:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        pem = self._sign(subject, key.public_key(), is_authority=False)
+        certificate, private_key = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        certificate.write_bytes(pem)
+        private_key.write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+        der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        return Certificate(certificate, private_key, self._path, hashlib.sha256(der).hexdigest())
+
+    def _sign(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, is_authority: bool
+    ) -> bytes:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
+                critical=False,
+            )
+        )
+        return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
