@@ -25,7 +25,7 @@ from server.cup.booking import (
     Order,
     Reason,
 )
-from server.cup.fhirmap import PATHS, map_appointment
+from server.cup.fhirmap import PATHS, Mapped, map_appointment
 from server.cup.fhirtree import Closure, Entry, Index, Resource, first, index_entries, item, items
 from server.cup.fhirtree import text as text_of
 from server.cup.texts import clean_text, parse_instant
@@ -36,6 +36,8 @@ from server.sources import SourceSettings
 FILE_BYTES: Final = 5 * 1024 * 1024
 DEPTH: Final = 32
 ENTRIES: Final = 5_000
+_VALUES: Final = 500_000
+"""In one document; a real one of that size has a fifth of it."""
 _RAW_BYTES: Final = 4 * FILE_BYTES
 """Of all messages of one document together: one large resource that every appointment refers to
 is kept with each of them."""
@@ -96,6 +98,8 @@ def load_document(content: bytes) -> Resource:
     if len(content) > FILE_BYTES:
         raise FieldError(Field.MESSAGE, Reason.TOO_LARGE)
     bare = _STRINGS.sub(b"", content)
+    if bare.count(b",") > _VALUES:
+        raise FieldError(Field.MESSAGE, Reason.TOO_LARGE)
     if _is_too_deep(bare):
         raise FieldError(Field.MESSAGE, Reason.NESTED_TOO_DEEP)
     try:
@@ -126,15 +130,23 @@ def _is_too_deep(bare: bytes) -> bool:
     """Take the innermost level away as often as levels are allowed: linear, in few steps."""
     brackets = bare.translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(DEPTH):
-        brackets = brackets.replace(b"[]", b"")
+        before, brackets = len(brackets), brackets.replace(b"[]", b"")
+        if len(brackets) == before:
+            break
     return b"[]" in brackets or len(brackets) > DEPTH
 
 
-def _count_keys(value: Any) -> int:
+def _count_keys(document: Any) -> int:
     """Of all objects in it. A document with more colons than keys has a key twice."""
-    if isinstance(value, dict):
-        return len(value) + sum(map(_count_keys, value.values()))
-    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
+    count, waiting = 0, [document]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            count += len(value)
+            waiting += value.values()
+        elif type(value) is list:
+            waiting += value
+    return count
 
 
 def _unreadable(raw: bytes, reason: Reason, received_at: datetime) -> Message:
@@ -159,13 +171,13 @@ def _parse_appointment(
     line: int,
     is_over_budget: bool,
 ) -> Message:
-    appointment = closure.appointment
+    appointment, mapped = closure.appointment, map_appointment(closure)
     body: Booking | Fault
     notices: tuple[Notice, ...] = ()
     try:
         if is_over_budget:
             raise FieldError(Field.MESSAGE, Reason.TOO_LARGE)
-        body, notices = _map(closure, settings.mapping.words)
+        body, notices = _read(mapped, settings.mapping.words)
         content = msgspec.json.encode(body)
     except FieldError as error:
         body, content = Fault(error.field, error.reason, PATHS[error.field]), raw
@@ -179,16 +191,16 @@ def _parse_appointment(
         raw=raw,
         body=body,
         booking_code=find_booking_code(appointment),
+        organisation_codes=mapped.organisation_codes,
         notices=notices,
         paths=PATHS,
         line=line,
     )
 
 
-def _map(
-    closure: Closure, words: Mapping[str, Mapping[str, str]]
+def _read(
+    mapped: Mapped, words: Mapping[str, Mapping[str, str]]
 ) -> tuple[Booking, tuple[Notice, ...]]:
-    mapped = map_appointment(closure)
     texts = translate_words(mapped.texts, words)
     booking, notices = parse_booking(
         texts,
