@@ -11,15 +11,47 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit import Act, ActorRole, Entry, append
-from server.db import count_changed
+from server.db import Base, OrganisationId, count_changed
 from server.errors import Conflict, NotFound
-from server.models import EventKind, EventState, OutboxEvent, Source, Visit
-from server.phases import load_may_leave
-from server.sources import settings_of
+from server.models import (
+    Appointment,
+    Clinic,
+    EventKind,
+    EventState,
+    Organisation,
+    OutboxEvent,
+    Source,
+    Visit,
+)
+from server.phases import is_let_out
+from server.sources import parse_settings
+
+_VISITS, _APPOINTMENTS, _SOURCES, _ORGANISATIONS, _CLINICS, _EVENTS = (
+    Base.metadata.tables[rows.__tablename__]
+    for rows in (Visit, Appointment, Source, Organisation, Clinic, OutboxEvent)
+)
+_WAY = (
+    select(
+        _SOURCES.c.id,
+        _SOURCES.c.settings,
+        _ORGANISATIONS.c.phase,
+        _ORGANISATIONS.c.pilot_clinics,
+        _CLINICS.c.code,
+    )
+    .select_from(_VISITS)
+    .join(_APPOINTMENTS, _APPOINTMENTS.c.id == _VISITS.c.appointment_id)
+    .join(_SOURCES, _SOURCES.c.id == _APPOINTMENTS.c.source_id)
+    .join(_ORGANISATIONS, _ORGANISATIONS.c.id == _VISITS.c.organisation_id)
+    .outerjoin(_CLINICS, _CLINICS.c.id == _APPOINTMENTS.c.clinic_id)
+    .where(_VISITS.c.id == bindparam("visit"))
+    .where(_VISITS.c.organisation_id == bindparam("organisation"))
+)
+_INSERT = insert(_EVENTS)
+"""By Core and built once: whoever is admitted waits for them."""
 
 _STUCK: Final = (EventState.DEAD, EventState.NO_ROUTE)
 """What a person can put back. Withheld events were of test bookings: they never leave."""
@@ -31,31 +63,42 @@ async def tell_cup(
     kind: EventKind,
     now: datetime,
     facts: Mapping[str, str | int | bool] | None = None,
-) -> OutboxEvent:
-    """Queue one event of a visit that was loaded with its appointment.
+) -> None:
+    """Queue one event of a visit.
 
     ``facts`` are stable words, numbers and ISO times, never a name or free text. In a phase that
     lets nothing leave the event is kept as *withheld* and never sent.
     """
-    source = await session.get_one(Source, visit.appointment.source_id)
+    await tell_cup_of(session, visit.organisation_id, visit.id, kind, now, facts)
+
+
+async def tell_cup_of(
+    session: AsyncSession,
+    organisation: OrganisationId,
+    visit_id: str,
+    kind: EventKind,
+    now: datetime,
+    facts: Mapping[str, str | int | bool] | None = None,
+) -> None:
+    """The same where the visit itself is not at hand: two statements, built once."""
+    way = {"organisation": organisation, "visit": visit_id}
+    source_id, settings, phase, pilots, clinic = (await session.execute(_WAY, way)).one()
     state = EventState.QUEUED
-    if not await load_may_leave(session, visit.appointment):
+    if not is_let_out(phase, pilots, clinic or ""):
         state = EventState.WITHHELD
-    elif settings_of(source).outgoing is None:
+    elif parse_settings(settings).outgoing is None:
         state = EventState.NO_ROUTE
-    event = OutboxEvent(
-        organisation_id=visit.organisation_id,
-        source_id=source.id,
-        visit_id=visit.id,
-        kind=kind,
-        facts=json.dumps(dict(facts or {}), sort_keys=True),
-        state=state,
-        created_at=now,
-        next_attempt_at=now if state is EventState.QUEUED else None,
-    )
-    session.add(event)
-    await session.flush()
-    return event
+    row = {
+        "organisation_id": organisation,
+        "source_id": source_id,
+        "visit_id": visit_id,
+        "kind": kind,
+        "facts": json.dumps(dict(facts or {}), sort_keys=True),
+        "state": state,
+        "created_at": now,
+        "next_attempt_at": now if state is EventState.QUEUED else None,
+    }
+    await session.execute(_INSERT, row)
 
 
 async def retry_event(session: AsyncSession, event_id: str, *, by: str, now: datetime) -> None:

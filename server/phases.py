@@ -6,7 +6,7 @@ what is still on its way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import select
@@ -19,28 +19,29 @@ from server.models import Appointment, Clinic, Organisation, Phase, PhaseChange
 
 def may_leave(organisation: Organisation, clinic_code: str) -> bool:
     """Whether messages about a visit of this clinic may leave; ``clinic_code`` may be empty."""
-    match organisation.phase:
+    return is_let_out(organisation.phase, organisation.pilot_clinics, clinic_code)
+
+
+def is_let_out(phase: Phase, pilot_clinics: Collection[str], clinic_code: str) -> bool:
+    """The same for an organisation of this phase and with these pilot clinics."""
+    match phase:
         case Phase.COLLAUDO:
             return False
         case Phase.SPERIMENTALE:
-            return clinic_code in organisation.pilot_clinics
+            return clinic_code in pilot_clinics
         case Phase.ATTIVO:
             return True
 
 
 async def load_may_leave(session: AsyncSession, appointment: Appointment) -> bool:
-    """The same for an appointment; the organisation is read afresh."""
-    organisation = await session.scalar(
-        select(Organisation)
+    """The same for an appointment, as the organisation is at this moment."""
+    found = await session.execute(
+        select(Organisation.phase, Organisation.pilot_clinics, Clinic.code)
+        .outerjoin(Clinic, Clinic.id == appointment.clinic_id)
         .where(Organisation.id == appointment.organisation_id)
-        .execution_options(populate_existing=True)
     )
-    if organisation is None:
-        return False
-    code = ""
-    if appointment.clinic_id is not None:
-        code = (await session.get_one(Clinic, appointment.clinic_id)).code
-    return may_leave(organisation, code)
+    row = found.one_or_none()
+    return row is not None and is_let_out(row[0], row[1], row[2] or "")
 
 
 async def change_phase(

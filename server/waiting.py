@@ -33,7 +33,7 @@ from server.models import (
     Visit,
     VisitState,
 )
-from server.outbox import tell_cup
+from server.outbox import tell_cup_of
 from server.pages import json_response
 from server.roomseed import PATIENT_SEAT, seed_of
 from server.services import DATABASE, HUB, PAGES, now_of
@@ -214,18 +214,16 @@ class VisitHooks:
     async def admit(self, room_id: str, by: str, participant: str) -> None:
         """Write the admission before the room knows of it; CUP hears of the first one."""
         now = self._clock()
-        async with self._database.begin(self._organisations[room_id]) as session:
+        organisation = self._organisations[room_id]
+        async with self._database.begin(organisation) as session:
             change = (
                 update(Visit)
                 .where(Visit.id == room_id)
                 .values(state=VisitState.IN_VISIT, admitted_at=now)
             )
             if await count_changed(session, change.where(Visit.state == VisitState.WAITING)):
-                visit = await session.get_one(
-                    Visit, room_id, options=[joinedload(Visit.appointment)]
-                )
                 facts = {"began_at": now.isoformat()}
-                await tell_cup(session, visit, EventKind.BEGUN, now, facts)
+                await tell_cup_of(session, organisation, room_id, EventKind.BEGUN, now, facts)
             elif not await count_changed(session, change.where(Visit.state == VisitState.IN_VISIT)):
                 raise Refused("not_waiting")
             await self._append(session, room_id, Act.ADMITTED, by, participant)

@@ -39,11 +39,9 @@ COMPLETED = {"outcome": "completed", "reason": "", "began_at": "", "ended_at": "
 async def tell(database: Database, visit: Visit, *kinds: EventKind) -> list[str]:
     """Queue events and give their ids."""
     async with database.begin(visit.organisation_id) as session:
-        events = [
+        for kind in kinds:
             await tell_cup(session, visit, kind, NOW, COMPLETED if kind is ENDED else {})
-            for kind in kinds
-        ]
-    return [event.id for event in events]
+    return [event.id for event in (await load_events(database))[-len(kinds) :]]
 
 
 @pytest.fixture

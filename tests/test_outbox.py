@@ -48,9 +48,10 @@ async def visit(cast: Cast, make_visit: MakeVisit, database: Database) -> Visit:
     return visit
 
 
-async def tell(database: Database, visit: Visit, kind: EventKind, **facts: Any) -> OutboxEvent:
+async def tell(database: Database, visit: Visit, kind: EventKind) -> OutboxEvent:
     async with database.begin(visit.organisation_id) as session:
-        return await tell_cup(session, visit, kind, NOW, facts)
+        await tell_cup(session, visit, kind, NOW)
+    return (await load_events(database))[-1]
 
 
 def facts_of(event: OutboxEvent) -> dict[str, Any]:
