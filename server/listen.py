@@ -29,7 +29,9 @@ logger = logging.getLogger(__name__)
 
 
 async def serve(
-    settings: Settings, on_ready: Callable[[int], Awaitable[None]] | None = None
+    settings: Settings,
+    on_ready: Callable[[int], Awaitable[None]] | None = None,
+    make_app: Callable[[Settings], web.Application] = create_app,
 ) -> None:
     """Serve until SIGINT or SIGTERM. ``on_ready`` gets the port once it accepts connections.
 
@@ -39,7 +41,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    app = create_app(settings)
+    app = make_app(settings)
     runner = web.AppRunner(
         app,
         access_log=None,
