@@ -7,11 +7,32 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from server import agenda, booking, checkin, desk, join, login, notes, sessionlog, visit, waiting
+from server import (
+    administration,
+    agenda,
+    booking,
+    changes,
+    checkin,
+    desk,
+    intake,
+    join,
+    login,
+    metrics,
+    notes,
+    sessionlog,
+    visit,
+    waiting,
+)
 from server.assets import Assets
 from server.auth import PUBLIC, Route, register
+from server.cup import cuplist, delivery, dropfolder, fhirdoors, fhirpoll, mllp
 from server.db import Database
 from server.keyring import Keyring, load_keyring
+from server.mail.delivery import Delivery
+from server.mail.dispatch import Dispatcher
+from server.mail.planner import Planner
+from server.mail.render import Renderer
+from server.mail.setup import delivery_of
 from server.middleware import add_security_headers, answer_errors, refuse_cross_site
 from server.pages import Pages
 from server.services import CLOCK, DATABASE, HUB, KEYRING, PAGES, SETTINGS
@@ -23,11 +44,29 @@ from signaling.hub import Hub
 from signaling.ice import IceConfig
 
 MAX_BODY_BYTES = 256 * 1024
-_FEATURES = (login, join, checkin, booking, waiting, agenda, visit, notes, desk, sessionlog)
+_FEATURES = (
+    login,
+    join,
+    checkin,
+    booking,
+    waiting,
+    agenda,
+    visit,
+    notes,
+    desk,
+    intake,
+    sessionlog,
+    administration,
+    metrics,
+    fhirdoors,
+)
+_CUP_WORKERS = (changes, mllp, fhirpoll, dropfolder, delivery, cuplist)
 
 
-def create_app(settings: Settings) -> web.Application:
+def create_app(settings: Settings, mail: Delivery | None = None) -> web.Application:
     """The whole application for one data folder; nothing is opened before it starts.
+
+    ``mail`` stands for the mail server and SMS gateway of the settings.
 
     :raises CommandFailed: no root key, or the front-end packages are missing.
     """
@@ -47,11 +86,23 @@ def create_app(settings: Settings) -> web.Application:
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)
     app.cleanup_ctx.append(hooks.lifetime)
+    _add_workers(app, mail or delivery_of(settings))
     app.on_shutdown.append(_close_hub)
     register(app, _own_routes(assets, app[HUB]))
     for feature in _FEATURES:
         register(app, feature.ROUTES)
     return app
+
+
+def _add_workers(app: web.Application, mail: Delivery) -> None:
+    """What runs beside the pages: messages to patients, and the link with CUP."""
+    settings, database, clock = app[SETTINGS], app[DATABASE], app[CLOCK]
+    renderer = Renderer(settings.base_url, settings.mail_from)
+    dispatcher = Dispatcher(database, app[KEYRING], renderer, mail, clock)
+    app.cleanup_ctx.append(Planner(database, clock).lifetime)
+    app.cleanup_ctx.append(dispatcher.lifetime)
+    for worker in _CUP_WORKERS:
+        app.cleanup_ctx.append(worker.lifetime)
 
 
 def _create_hub(settings: Settings, keyring: Keyring, hooks: VisitHooks) -> Hub:

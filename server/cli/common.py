@@ -11,7 +11,7 @@ from typing import Any
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from server.errors import CommandFailed, InvalidInput
+from server.errors import CommandFailed, Conflict, InvalidInput
 
 data_option = click.option(
     "--data",
@@ -32,6 +32,8 @@ class Commands(click.Group):
             message = str(error)
         except InvalidInput as error:
             message = f"The {error.field} is {error.reason.replace('_', ' ')}"
+        except Conflict as error:
+            message = str(error)
         except BrokenPipeError:
             raise
         except (OSError, SQLAlchemyError) as error:

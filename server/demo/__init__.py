@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import tempfile
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,22 +15,28 @@ from pathlib import Path
 from typing import Final
 
 import click
+from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from server.admin import add_organisation, add_user, open_database, prepare
+from server.app import create_app
+from server.auth import register
 from server.cup.inbox import import_file
 from server.db import EVERY_ORGANISATION, Database
-from server.demo import people
+from server.demo import outboxpage, people
 from server.demo.day import MAIN_BOOKING, plan_day, render_bundle, render_csv
+from server.demo.link import HOST, claim_port, fhir_token, make_source, renew_listener
 from server.demo.people import Body, Staff
 from server.errors import CommandFailed
 from server.joinlink import LinkPhase, derive_link, link_phase
 from server.keyring import Keyring, load_keyring
 from server.listen import serve
-from server.models import Appointment, Organisation, User, Visit
+from server.mail.delivery import keep_everything
+from server.models import Appointment, Organisation, Phase, User, Visit
 from server.models.ids import crockford
 from server.passwords import hash_password
+from server.phases import change_phase
 from server.sealed import open_identity
 from server.settings import Settings, load_settings, save_settings
 
@@ -39,7 +44,6 @@ _PARENT: Final = Path("demo-data")
 _MARK: Final = "demonstration"
 """An empty file that makes a folder ours; written last, when the day is in."""
 _DEFAULT_PORT: Final = 8080
-_HOST: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,15 @@ class Announcement:
     desk_password: str
     manager_username: str
     manager_password: str
+    administrator_username: str
+    administrator_password: str
+    clinician_code: str
+    """As CUP's messages call the clinician."""
+    mllp_host: str
+    mllp_port: int
+    fhir_url: str
+    fhir_token: str
+    smtp_outbox_url: str
     data_dir: str
 
 
@@ -72,9 +85,9 @@ async def run_demo(folder: Path | None, port: int | None, *, is_json: bool, now:
         raise CommandFailed(f"{folder} is not a demonstration: it is left as it is")
     if port is None:
         port = load_settings(folder).port if is_resumed else _DEFAULT_PORT
-    port = _claim_port(port)
-    base_url = f"http://{_HOST}:{port}"
-    settings = load_settings(folder, host=_HOST, port=port, base_url=base_url, database_url="")
+    port = claim_port(port)
+    base_url = f"http://{HOST}:{port}"
+    settings = load_settings(folder, host=HOST, port=port, base_url=base_url, database_url="")
     await prepare(settings)
     save_settings(folder, {"port": str(port), "base_url": base_url})
     keyring = load_keyring(folder)
@@ -82,7 +95,8 @@ async def run_demo(folder: Path | None, port: int | None, *, is_json: bool, now:
         if not is_resumed:
             await _fill(database, keyring, now)
             (folder / _MARK).touch()
-        announcement, is_over = await _announce(database, keyring, settings, now)
+        mllp_port = await renew_listener(database)
+        announcement, is_over = await _announce(database, keyring, settings, mllp_port, now)
 
     async def print_ready(_: int) -> None:
         if is_json:
@@ -90,21 +104,14 @@ async def run_demo(folder: Path | None, port: int | None, *, is_json: bool, now:
         else:
             click.echo(_banner(announcement, is_over=is_over))
 
-    await serve(settings, print_ready)
+    await serve(settings, print_ready, _make_app)
 
 
-def _claim_port(port: int) -> int:
-    """The port to serve on, looked at before anything is written; 0 becomes a free one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            raise CommandFailed(
-                f"Port {port} is taken: choose another with --port (make demo PORT=9000)"
-            ) from error
-        claimed: int = probe.getsockname()[1]
-        return claimed
+def _make_app(settings: Settings) -> web.Application:
+    """The application, with a page in place of a mail server and an SMS gateway."""
+    app = create_app(settings, mail=keep_everything())
+    register(app, outboxpage.ROUTES)
+    return app
 
 
 async def _fill(database: Database, keyring: Keyring, now: datetime) -> None:
@@ -116,6 +123,8 @@ async def _fill(database: Database, keyring: Keyring, now: datetime) -> None:
         for body in (people.TUSCANY, people.EMILIA):
             organisation = _organisation(body)
             await add_organisation(session, keyring, organisation)
+            await change_phase(session, organisation, Phase.ATTIVO, (), by="", now=now)
+            session.add(make_source(organisation, keyring, is_open=body is people.TUSCANY))
             for staff, password_hash in zip(people.STAFF, hashes, strict=True):
                 if staff.body is body:
                     await add_user(session, _user(staff, organisation, password_hash))
@@ -132,7 +141,11 @@ async def _fill(database: Database, keyring: Keyring, now: datetime) -> None:
 
 def _organisation(body: Body) -> Organisation:
     return Organisation(
-        code=body.code, name=body.name, desk_phone=body.desk_phone, is_totp_required=False
+        code=body.code,
+        name=body.name,
+        desk_phone=body.desk_phone,
+        is_totp_required=False,
+        province=body.province,
     )
 
 
@@ -157,7 +170,7 @@ def _password_of(keyring: Keyring, staff: Staff) -> str:
 
 
 async def _announce(
-    database: Database, keyring: Keyring, settings: Settings, now: datetime
+    database: Database, keyring: Keyring, settings: Settings, mllp_port: int, now: datetime
 ) -> tuple[Announcement, bool]:
     """What to print, and whether the main visit is over."""
     async with database.read(EVERY_ORGANISATION) as session:
@@ -185,6 +198,14 @@ async def _announce(
         desk_password=_password_of(keyring, people.DESK),
         manager_username=people.MANAGER.username,
         manager_password=_password_of(keyring, people.MANAGER),
+        administrator_username=people.ADMINISTRATOR.username,
+        administrator_password=_password_of(keyring, people.ADMINISTRATOR),
+        clinician_code=people.CLINICIAN.code or "",
+        mllp_host=HOST,
+        mllp_port=mllp_port,
+        fhir_url=f"{base_url}/fhir",
+        fhir_token=fhir_token(keyring),
+        smtp_outbox_url=f"{base_url}/demo/outbox",
         data_dir=str(settings.data_dir.resolve()),
     ), link_phase(visit, visit.appointment, now) not in {LinkPhase.CHECK_IN, LinkPhase.ROOM}
 
@@ -200,6 +221,11 @@ def _banner(ready: Announcement, *, is_over: bool) -> str:
         f"             {ready.clinician_username}   {ready.clinician_password}",
         f"  Desk       {ready.desk_username}   {ready.desk_password}",
         f"  Manager    {ready.manager_username}   {ready.manager_password}",
+        f"  Admin      {ready.administrator_username}   {ready.administrator_password}",
+        "",
+        f"  Messages   {ready.smtp_outbox_url}   what patients would receive",
+        f"  CUP        HL7 v2 (MLLP) {ready.mllp_host}:{ready.mllp_port}",
+        f"             FHIR {ready.fhir_url}   token {ready.fhir_token}",
         "",
         f"  Folder     {ready.data_dir}",
         "  Two-factor login is off in the demo. Ctrl-C stops it; the folder stays.",

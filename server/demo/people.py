@@ -16,6 +16,7 @@ class Body:
     code: str
     name: str
     desk_phone: str
+    province: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Person:
     address: str
 
 
-TUSCANY: Final = Body("090299", "Azienda USL Toscana Arno", "055 000 4400")
-EMILIA: Final = Body("080199", "Azienda USL Emilia Panaro", "059 000 7700")
+TUSCANY: Final = Body("090299", "Azienda USL Toscana Arno", "055 000 4400", "FI")
+EMILIA: Final = Body("080199", "Azienda USL Emilia Panaro", "059 000 7700", "MO")
 
 CARDIOLOGY: Final = Service(
     "CARD-TV", "Ambulatorio di cardiologia", "89.01.3", "VISITA CARDIOLOGICA DI CONTROLLO",
@@ -98,15 +99,17 @@ OTHER_COLLEAGUE: Final = Staff(
 )
 DESK: Final = Staff(TUSCANY, "paola.neri", UserRole.DESK, "", "Paola", "Neri")
 MANAGER: Final = Staff(TUSCANY, "franco.galli", UserRole.MANAGER, "", "Franco", "Galli")
+ADMINISTRATOR: Final = Staff(TUSCANY, "ilaria.costa", UserRole.ADMINISTRATOR, "", "Ilaria", "Costa")
 STAFF: Final = (
     CLINICIAN,
     COLLEAGUE,
     DESK,
     MANAGER,
-    Staff(TUSCANY, "ilaria.costa", UserRole.ADMINISTRATOR, "", "Ilaria", "Costa"),
+    ADMINISTRATOR,
     OTHER_CLINICIAN,
     OTHER_COLLEAGUE,
     Staff(EMILIA, "sara.bruni", UserRole.DESK, "", "Sara", "Bruni"),
+    Staff(EMILIA, "marta.serra", UserRole.ADMINISTRATOR, "", "Marta", "Serra"),
     Staff(EMILIA, "enrico.lodi", UserRole.MANAGER, "", "Enrico", "Lodi"),
 )
 
