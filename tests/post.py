@@ -156,9 +156,9 @@ class PostOffice:
             found = await session.scalars(
                 select(PatientMessage)
                 .where(PatientMessage.visit_id == visit.id)
-                .order_by(PatientMessage.due_at, PatientMessage.kind)
+                .order_by(PatientMessage.occasion)
             )
-            return list(found)
+            return sorted(found, key=lambda one: one.sent_at or one.due_at)
 
     async def set_phase(self, phase: Phase, pilots: tuple[str, ...] = ()) -> None:
         async with self.database.begin(EVERY_ORGANISATION) as session:

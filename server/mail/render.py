@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -70,12 +71,13 @@ class Renderer:
     def __init__(self, base_url: str, mail_from: str = "") -> None:
         self._base_url = base_url
         self._organizer = mail_from or f"noreply@{urlsplit(base_url).hostname}"
-        self._translators: Mapping[str, Translator] = load_translators()
+        self._translators = _translators()
         self._environment = jinja2.Environment(  # noqa: S701 - plain text, never a page
             loader=jinja2.FileSystemLoader(_TEMPLATES),
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            keep_trailing_newline=True,
         )
 
     def render(self, letter: Letter, channel: Channel, now: datetime) -> Rendered:
@@ -139,6 +141,12 @@ class Renderer:
             method=method,
             organizer=self._organizer,
         )
+
+
+@cache
+def _translators() -> Mapping[str, Translator]:
+    """Read once, however many renderers there are."""
+    return load_translators()
 
 
 def _code(letter: Letter, words: Translator) -> dict[str, str]:

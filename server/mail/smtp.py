@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -20,7 +22,8 @@ from server.settings import Settings, SmtpSecurity
 logger = logging.getLogger(__name__)
 
 _SECONDS: Final = 15
-_WHOLE_SECONDS: Final = 40
+_WHOLE_SECONDS: Final = 60
+_GOODBYE_SECONDS: Final = 5
 _PERMANENT: Final = 500
 
 
@@ -39,7 +42,7 @@ class SmtpTransport:
         """
         message = build_email(rendered, self._settings.mail_from)
         try:
-            async with asyncio.timeout(_WHOLE_SECONDS), self._client() as client:
+            async with asyncio.timeout(_WHOLE_SECONDS), self._connected() as client:
                 await client.sendmail(
                     self._settings.mail_from, [rendered.to], message.as_bytes(policy=SMTP)
                 )
@@ -61,15 +64,17 @@ class SmtpTransport:
 
         :raises aiosmtplib.SMTPException, OSError, TimeoutError: it did not work.
         """
-        async with asyncio.timeout(_WHOLE_SECONDS), self._client() as client:
+        async with asyncio.timeout(_WHOLE_SECONDS), self._connected() as client:
             await client.noop()
 
     async def close(self) -> None:
         """No connection is kept."""
 
-    def _client(self) -> aiosmtplib.SMTP:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[aiosmtplib.SMTP]:
+        """A session. How it ends changes nothing of what the server has taken over."""
         settings = self._settings
-        return aiosmtplib.SMTP(
+        client = aiosmtplib.SMTP(
             hostname=settings.smtp_host,
             port=settings.smtp_port,
             username=settings.smtp_username or None,
@@ -79,6 +84,13 @@ class SmtpTransport:
             use_tls=settings.smtp_security is SmtpSecurity.TLS,
             start_tls=settings.smtp_security is SmtpSecurity.STARTTLS,
         )
+        try:
+            await client.connect()
+            yield client
+            with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+                await client.quit(timeout=_GOODBYE_SECONDS)
+        finally:
+            client.close()
 
 
 def build_email(rendered: Rendered, mail_from: str) -> EmailMessage:
