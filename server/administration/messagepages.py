@@ -6,6 +6,7 @@ The administrator sees the fault, never the message: nothing sealed is opened he
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
@@ -16,8 +17,9 @@ from sqlalchemy.orm import defer
 
 from server.administration.show import load_listing, load_sources, render
 from server.auth import actor_of
+from server.cup.receipt import Receipt
 from server.cup.replay import discard, replay
-from server.errors import InvalidInput, NotFound
+from server.errors import Conflict, InvalidInput, NotFound
 from server.i18n import ROME
 from server.models import InboxMessage, MessageState, Source
 from server.services import DATABASE, KEYRING, now_of
@@ -76,13 +78,13 @@ async def list_quarantine(request: web.Request) -> web.StreamResponse:
 
 async def replay_message(request: web.Request) -> web.StreamResponse:
     """Read one message again, with the settings of now."""
-    async with request.app[DATABASE].read(actor_of(request).organisation) as session:
-        message = await _load_quarantined(session, request.match_info["message_id"])
-    raise await _replay(request, [message.id])
+    receipt = await _replay(request, request.match_info["message_id"])
+    raise _back(tried=1, taken=int(receipt.is_taken))
 
 
 async def replay_reason(request: web.Request) -> web.StreamResponse:
-    """Read all messages of one reason again, the oldest first."""
+    """Read all messages of one reason again, the oldest first. One that another has taken along
+    meanwhile is done."""
     reason = str((await request.post()).get("reason", ""))
     async with request.app[DATABASE].read(actor_of(request).organisation) as session:
         found = await session.scalars(
@@ -93,7 +95,11 @@ async def replay_reason(request: web.Request) -> web.StreamResponse:
             .limit(_MOST_AT_ONCE)
         )
         message_ids = list(found)
-    raise await _replay(request, message_ids)
+    taken = 0
+    for message_id in message_ids:
+        with suppress(Conflict):
+            taken += (await _replay(request, message_id)).is_taken
+    raise _back(tried=len(message_ids), taken=taken)
 
 
 async def ask_discard(request: web.Request) -> web.StreamResponse:
@@ -107,27 +113,32 @@ async def ask_discard(request: web.Request) -> web.StreamResponse:
 async def discard_message(request: web.Request) -> web.StreamResponse:
     """Put a message aside; it stays sealed and is never applied."""
     actor = actor_of(request)
-    async with request.app[DATABASE].read(actor.organisation) as session:
-        message = await _load_quarantined(session, request.match_info["message_id"])
     await discard(
-        request.app[DATABASE], actor.organisation, message.id, now_of(request), by=actor.id
+        request.app[DATABASE],
+        actor.organisation,
+        request.match_info["message_id"],
+        now_of(request),
+        by=actor.id,
+        role=actor.role,
     )
     raise web.HTTPSeeOther("/admin/quarantine")
 
 
-async def _replay(request: web.Request, message_ids: list[str]) -> web.HTTPSeeOther:
+async def _replay(request: web.Request, message_id: str) -> Receipt:
     actor = actor_of(request)
-    taken = 0
-    for message_id in message_ids:
-        receipt = await replay(
-            request.app[DATABASE],
-            request.app[KEYRING],
-            actor.organisation,
-            message_id,
-            now_of(request),
-        )
-        taken += receipt.is_taken
-    return web.HTTPSeeOther(f"/admin/quarantine?tried={len(message_ids)}&taken={taken}")
+    return await replay(
+        request.app[DATABASE],
+        request.app[KEYRING],
+        actor.organisation,
+        message_id,
+        now_of(request),
+        by=actor.id,
+        role=actor.role,
+    )
+
+
+def _back(*, tried: int, taken: int) -> web.HTTPSeeOther:
+    return web.HTTPSeeOther(f"/admin/quarantine?tried={tried}&taken={taken}")
 
 
 def _messages(source_id: str) -> Select[InboxMessage, str]:

@@ -69,25 +69,31 @@ async def open_raw(request: web.Request) -> web.StreamResponse:
 
 async def replay_message(request: web.Request) -> web.StreamResponse:
     """Read it again: with the settings of now it may be understood."""
-    actor = actor_of(request)
-    async with request.app[DATABASE].read(actor.organisation) as session:
-        message, _source = await _load(request, session)
+    actor, message_id = actor_of(request), request.match_info["message_id"]
+    database, keyring = request.app[DATABASE], request.app[KEYRING]
     await replay(
-        request.app[DATABASE],
-        request.app[KEYRING],
+        database,
+        keyring,
         actor.organisation,
-        message.id,
+        message_id,
         now_of(request),
+        by=actor.id,
+        role=actor.role,
     )
-    raise web.HTTPSeeOther(f"/desk/messages/{message.id}")
+    raise web.HTTPSeeOther(f"/desk/messages/{message_id}")
 
 
 async def discard_message(request: web.Request) -> web.StreamResponse:
     """Put it aside; it stays sealed and is never applied."""
     actor = actor_of(request)
-    async with request.app[DATABASE].read(actor.organisation) as session:
-        message, _source = await _load(request, session)
-    await discard(request.app[DATABASE], actor.organisation, message.id, now_of(request))
+    await discard(
+        request.app[DATABASE],
+        actor.organisation,
+        request.match_info["message_id"],
+        now_of(request),
+        by=actor.id,
+        role=actor.role,
+    )
     raise web.HTTPSeeOther("/desk/messages")
 
 

@@ -6,13 +6,14 @@ from typing import Final
 
 from aiohttp import web
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit import Act, Entry, Fact, append
-from server.auth import actor_of
+from server.auth import Actor, actor_of
 from server.cup.booking import FileRejected
-from server.cup.inbox import ImportReport, import_file
+from server.cup.inbox import SOURCE_CODE, ImportReport, import_file
 from server.errors import InvalidInput, NotFound
-from server.models import Organisation, Source
+from server.models import Source
 from server.services import DATABASE, KEYRING, PAGES, now_of
 from server.uploads import LONGEST_UPLOAD_BYTES, Upload, receive_upload
 
@@ -37,29 +38,37 @@ async def take_file(request: web.Request) -> web.StreamResponse:
 
 async def _import(request: web.Request, upload: Upload) -> ImportReport:
     actor, now = actor_of(request), now_of(request)
-    source_id = upload.fields.get("source", "")
-    async with request.app[DATABASE].read(actor.organisation) as session:
-        organisation = await session.get_one(Organisation, actor.organisation)
-        source = await session.scalar(select(Source).where(Source.id == source_id))
-    if source is None and source_id:
-        raise NotFound
+    async with request.app[DATABASE].begin(actor.organisation) as session:
+        source = await _load_or_make_source(session, actor, upload.fields.get("source", ""))
     report = await import_file(
         request.app[DATABASE],
         request.app[KEYRING],
         upload.path,
-        organisation_code=organisation.code,
+        organisation_code=None,
         now=now,
         source=source,
     )
     facts: dict[str, Fact] = {
         "sha256": upload.sha256,
         "wrong_rows": len(report.errors),
-        "source": source.code if source else "cup",
+        "source": source.code,
     }
     async with request.app[DATABASE].begin(actor.organisation) as session:
         entry = Entry(now, Act.CUP_FILE_UPLOADED, actor.role, actor.id, facts=facts)
         await append(session, actor.organisation, entry)
     return report
+
+
+async def _load_or_make_source(session: AsyncSession, actor: Actor, source_id: str) -> Source:
+    """The source that was chosen; without a choice the usual one, made when it is the first."""
+    is_wanted = Source.id == source_id if source_id else Source.code == SOURCE_CODE
+    source = await session.scalar(select(Source).where(is_wanted))
+    if source is None:
+        if source_id:
+            raise NotFound
+        source = Source(organisation_id=actor.organisation, code=SOURCE_CODE)
+        session.add(source)
+    return source
 
 
 async def _render(
