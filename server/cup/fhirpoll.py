@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractResolver
 from sqlalchemy import select, update
 from yarl import URL
 
-from server.cup.booking import Field, FieldError
+from server.cup.booking import Field, FieldError, Message
 from server.cup.fhir import is_booking, load_document, parse_entries, read_entries
 from server.cup.fhirtree import Closure, Entry, Missing, Resource, index_entries, item, items, text
 from server.cup.inbox import Inbox
@@ -243,6 +243,32 @@ class _Run:
             self.cursor = f"gt{self.newest}"
         elif self.newest and self.is_sorted:
             self.cursor = f"ge{self.newest}"
+
+
+async def read_bookings(
+    session: aiohttp.ClientSession,
+    base: URL,
+    source: Source,
+    criteria: Sequence[tuple[str, str]],
+    now: datetime,
+) -> AsyncIterator[Message]:
+    """The bookings that a search finds, page by page; nothing is taken in and no cursor moves.
+
+    :raises PollFailed: what came is of no use.
+    :raises OSError: no answer, or one that is refused.
+    """
+    run = _Run(session, base, source, "")
+    url: URL | None = run.first_url().extend_query(criteria)
+    settings = settings_of(source)
+    for _ in range(_LONGEST_RUN_PAGES):
+        if url is None:
+            return
+        page = await run.read(url)
+        entries = await run.complete(_entries_of(page))
+        for message in parse_entries(entries, text(page, "timestamp"), settings, now):
+            yield message
+        url = run.next_url(page)
+    raise PollFailed("too_many_pages")
 
 
 def _entries_of(page: Resource) -> list[Entry]:
