@@ -10,26 +10,30 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from server.cup.booking import FileRejected
-from server.cup.inbox import ChangeKind, ImportReport, import_file
+from server.cup.inbox import ImportReport, import_file
 from server.db import EVERY_ORGANISATION, Base, Database
-from server.keyring import Keyring, Place
+from server.keyring import Keyring
 from server.models import (
     Appointment,
     AppointmentStatus,
     DataKey,
-    ImportIssue,
+    InboxMessage,
     LogEntry,
+    MessageState,
+    Outcome,
     Patient,
+    PatientMessage,
     User,
     UserRole,
     Visit,
+    VisitChange,
     VisitState,
 )
-from server.sealed import Identity, open_details, open_identity, seal_identity
+from server.sealed import Identity, open_details, open_identity, open_message, seal_identity
 from tests.conftest import Cast
 
 VECTORS = Path(__file__).parent / "vectors" / "cup"
@@ -44,13 +48,15 @@ class Inbox:
         self.database = database
         self.keyring = keyring
         self.path = folder / "file"
+        self.now = NOW
 
     async def load(self, content: bytes | Path, organisation: str | None = None) -> ImportReport:
         path = content if isinstance(content, Path) else self.path
         if isinstance(content, bytes):
             self.path.write_bytes(content)
+        self.now += timedelta(minutes=1)
         return await import_file(
-            self.database, self.keyring, path, organisation_code=organisation, now=NOW
+            self.database, self.keyring, path, organisation_code=organisation, now=self.now
         )
 
     async def visit(self, booking_code: str) -> Visit:
@@ -76,6 +82,32 @@ class Inbox:
             statement = select(LogEntry.entry).where(LogEntry.visit_id == visit_id)
             entries = await session.scalars(statement.order_by(LogEntry.seq))
             return [json.loads(entry)["act"] for entry in entries]
+
+    async def changes(self) -> list[tuple[str, str]]:
+        """What open pages are told: visit and kind."""
+        async with self.database.read(EVERY_ORGANISATION) as session:
+            rows = await session.scalars(select(VisitChange).order_by(VisitChange.number))
+            return [(row.visit_id, row.kind.value) for row in rows]
+
+    async def queued(self, visit_id: str) -> list[tuple[str, str]]:
+        """Kind and occasion of what the patient is told."""
+        async with self.database.read(EVERY_ORGANISATION) as session:
+            statement = select(PatientMessage).where(PatientMessage.visit_id == visit_id)
+            rows = list(await session.scalars(statement))
+            return sorted((row.kind.value, row.occasion) for row in rows)
+
+    async def messages(self, state: MessageState) -> list[InboxMessage]:
+        async with self.database.read(EVERY_ORGANISATION) as session:
+            statement = select(InboxMessage).where(InboxMessage.state == state)
+            return list(await session.scalars(statement.order_by(InboxMessage.line)))
+
+    async def bookings(self) -> dict[str, list[tuple[object, ...]]]:
+        """Every row that people and pages go by; not which message said it last."""
+        rows = await self.everything()
+        return {
+            name: rows[name]
+            for name in ("visit", "patient", "clinic", "log_entry", "patient_message")
+        }
 
     async def everything(self) -> dict[str, list[tuple[object, ...]]]:
         """Every row of every table that an import could touch."""
@@ -105,7 +137,7 @@ async def test_day_becomes_patients_appointments_and_visits(inbox: Inbox, cast: 
     report = await inbox.load(DAY)
 
     assert (report.imported, report.errors) == (5, [])
-    assert report.to_assign == ["TC-0003"]
+    assert list(report.to_assign) == ["TC-0003"]
     rosa = await inbox.visit("TC-0001")
     assert rosa.organisation_id == cast.toscana.organisation.id
     assert rosa.appointment.clinician_id == cast.toscana.clinician.id
@@ -127,14 +159,26 @@ async def test_day_becomes_patients_appointments_and_visits(inbox: Inbox, cast: 
 async def test_repeats_in_any_order_change_nothing(inbox: Inbox) -> None:
     header, *rows = DAY.read_bytes().splitlines(keepends=True)
     await inbox.load(DAY)
-    before = await inbox.everything()
+    before = await inbox.bookings()
 
     for seed in range(3):
         random.Random(seed).shuffle(rows)
         report = await inbox.load(header + b"".join(rows))
-        assert (report.unchanged, report.errors, report.changes) == (5, [], [])
+        assert (report.unchanged, report.errors) == (5, [])
 
-    assert await inbox.everything() == before
+    assert await inbox.bookings() == before
+    assert await inbox.changes() == []
+
+
+async def test_same_file_again_is_counted_and_no_more(inbox: Inbox) -> None:
+    await inbox.load(DAY)
+    before = await inbox.bookings()
+
+    assert (await inbox.load(DAY)).unchanged == 5
+
+    assert await inbox.bookings() == before
+    kept = await inbox.messages(MessageState.APPLIED)
+    assert [message.repeats for message in kept] == [1] * 5
 
 
 async def test_moved_booking_moves_and_keeps_its_link(inbox: Inbox) -> None:
@@ -145,20 +189,18 @@ async def test_moved_booking_moves_and_keeps_its_link(inbox: Inbox) -> None:
 
     after = await inbox.visit("TC-0001")
     assert report.moved == 1
-    assert [(change.kind, change.visit_id) for change in report.changes] == [
-        (ChangeKind.MOVED, before.id)
-    ]
+    assert await inbox.changes() == [(before.id, "moved")]
     assert after.appointment.start == before.appointment.start + timedelta(hours=5, minutes=30)
     assert (after.locator, after.link_version) == (before.locator, before.link_version)
     assert (await inbox.acts(after.id))[-1] == "booking.moved"
+    assert await inbox.queued(after.id) == [("invitation", "1"), ("moved", "2026-12-01T14:00")]
 
 
-async def test_cancelled_booking_kills_the_link_and_is_final(inbox: Inbox) -> None:
+async def test_cancelled_booking_kills_the_link_and_a_newer_one_revives_it(inbox: Inbox) -> None:
     await inbox.load(DAY)
 
     report = await inbox.load(edited(stato="annullata"))
     again = await inbox.load(edited(stato="annullata"))
-    revived = await inbox.load(DAY)
 
     visit = await inbox.visit("TC-0001")
     assert (report.cancelled, again.unchanged) == (1, 1)
@@ -166,8 +208,17 @@ async def test_cancelled_booking_kills_the_link_and_is_final(inbox: Inbox) -> No
     assert visit.appointment.status is AppointmentStatus.CANCELLED
     assert visit.link_version == 2
     assert (await inbox.acts(visit.id))[-1] == "booking.cancelled"
-    assert [(error.line, error.field, error.reason) for error in revived.errors] == [
-        (2, "stato", "already_cancelled")
+    assert await inbox.changes() == [(visit.id, "cancelled")]
+
+    await inbox.load(edited(stato="prenotata", quesito="Di nuovo"))
+
+    revived = await inbox.visit("TC-0001")
+    assert revived.state is VisitState.BOOKED
+    assert revived.appointment.status is AppointmentStatus.BOOKED
+    assert await inbox.queued(visit.id) == [
+        ("cancelled", "2"),
+        ("invitation", "1"),
+        ("invitation", "2"),
     ]
 
 
@@ -176,15 +227,64 @@ async def test_visit_that_has_begun_is_neither_moved_nor_cancelled(
     inbox: Inbox, state: VisitState
 ) -> None:
     await inbox.load(DAY)
+    before = await inbox.visit("TC-0001")
     async with inbox.database.begin(EVERY_ORGANISATION) as session:
-        visit = await session.get_one(Visit, (await inbox.visit("TC-0001")).id)
-        visit.state = state
+        (await session.get_one(Visit, before.id)).state = state
 
-    moved = await inbox.load(edited(ora="15:00"))
-    cancelled = await inbox.load(edited(stato="disdetta"))
+    for changed in (edited(ora="15:00"), edited(stato="disdetta"), edited(stato="assente")):
+        report = await inbox.load(changed)
+        assert report.errors == []
 
-    assert [error.field for error in moved.errors + cancelled.errors] == ["data", "stato"]
-    assert (await inbox.visit("TC-0001")).state is state
+    after = await inbox.visit("TC-0001")
+    assert (after.state, after.outcome, after.link_version) == (state, None, 1)
+    assert after.appointment.start == before.appointment.start
+    assert after.appointment.status is AppointmentStatus.BOOKED
+    kept = await inbox.messages(MessageState.APPLIED)
+    assert {message.warnings for message in kept} == {
+        "", "start:visit_already_begun", "status:visit_already_begun",
+    }  # fmt: skip
+    assert await inbox.changes() == []
+
+
+async def test_no_show_ends_the_visit_and_can_be_taken_back(inbox: Inbox) -> None:
+    await inbox.load(DAY)
+
+    report = await inbox.load(edited(stato="assente"))
+    visit = await inbox.visit("TC-0001")
+    assert report.ended == 1
+    assert (visit.state, visit.outcome) == (VisitState.ENDED, Outcome.NO_SHOW_PATIENT)
+    assert (await inbox.acts(visit.id))[-1] == "booking.ended"
+
+    await inbox.load(edited(stato="prenotata", ora="16:00"))
+    visit = await inbox.visit("TC-0001")
+    assert (visit.state, visit.outcome, visit.ended_at) == (VisitState.BOOKED, None, None)
+
+
+async def test_patient_who_waited_is_no_no_show(inbox: Inbox) -> None:
+    await inbox.load(DAY)
+    visit = await inbox.visit("TC-0001")
+    async with inbox.database.begin(EVERY_ORGANISATION) as session:
+        row = await session.get_one(Visit, visit.id)
+        row.state, row.waiting_since = VisitState.WAITING, NOW
+
+    await inbox.load(edited(stato="assente"))
+
+    assert (await inbox.visit("TC-0001")).state is VisitState.WAITING
+    kept = await inbox.messages(MessageState.APPLIED)
+    assert "status:patient_was_present" in {message.warnings for message in kept}
+
+
+async def test_cancellation_without_a_time_waits_for_its_booking(inbox: Inbox) -> None:
+    early = await inbox.load(edited(stato="annullata", data="", ora=""), "ausl-toscana")
+    assert [(error.field, error.reason) for error in early.errors] == [("data", "missing")]
+
+    inbox.now = NOW - timedelta(days=1)
+    await inbox.load(DAY)
+
+    visit = await inbox.visit("TC-0001")
+    assert visit.state is VisitState.CANCELLED
+    assert await inbox.messages(MessageState.QUARANTINED) == []
+    assert await inbox.queued(visit.id) == []
 
 
 async def test_clinician_added_later_gets_the_booking_at_the_next_import(
@@ -204,7 +304,7 @@ async def test_clinician_added_later_gets_the_booking_at_the_next_import(
     report = await inbox.load(DAY)
 
     visit = await inbox.visit("TC-0003")
-    assert (report.updated, report.unchanged, report.to_assign) == (1, 4, [])
+    assert (report.updated, report.unchanged, report.to_assign) == (1, 4, {})
     assert visit.appointment.clinician_id == user.id
     assert (await inbox.acts(visit.id))[-1] == "booking.assigned"
 
@@ -212,7 +312,7 @@ async def test_clinician_added_later_gets_the_booking_at_the_next_import(
 async def test_clinician_of_another_organisation_is_unknown_here(inbox: Inbox, cast: Cast) -> None:
     report = await inbox.load(edited(codice_medico=cast.emilia.clinician.code or ""))
 
-    assert report.to_assign == ["TC-0001"]
+    assert list(report.to_assign) == ["TC-0001"]
 
 
 async def test_one_person_is_one_patient_and_a_repeat_keeps_the_desks_correction(
@@ -282,16 +382,15 @@ async def test_wrong_rows_are_kept_sealed_once(inbox: Inbox, cast: Cast) -> None
         report = await inbox.load(wrong, "ausl-toscana")
         assert len(report.errors) == 6
 
+    rows = await inbox.messages(MessageState.QUARANTINED)
+    assert [row.line for row in rows] == [3, 4, 5, 6, 7, 8]
+    assert (rows[0].reason, rows[0].field) == ("missing", "booking_code")
+    assert {row.repeats for row in rows} == {1}
+    assert all(b"Latin" not in row.sealed_raw for row in rows)
     async with inbox.database.read(cast.toscana.organisation.id) as session:
-        issues = list(await session.scalars(select(ImportIssue).order_by(ImportIssue.line)))
-        assert [issue.line for issue in issues] == [3, 4, 5, 6, 7, 8]
-        assert issues[0].reason == "missing"
-        assert all(b"Latin" not in issue.sealed_raw for issue in issues)
-        place = Place(issues[2].organisation_id, "import_issue", issues[2].id, "raw", 1)
-        raw = await inbox.keyring.unseal(session, place, issues[2].sealed_raw)
+        raw = await open_message(inbox.keyring, session, rows[2])
     assert b"Latin" in raw
-    async with inbox.database.read(cast.emilia.organisation.id) as session:
-        assert await session.scalar(select(func.count()).select_from(ImportIssue)) == 0
+    assert {row.organisation_id for row in rows} == {cast.toscana.organisation.id}
 
 
 async def test_wrong_row_of_an_organisation_is_kept_under_its_keys(
@@ -299,9 +398,9 @@ async def test_wrong_row_of_an_organisation_is_kept_under_its_keys(
 ) -> None:
     await inbox.load(edited(ente="ausl-emilia", data="31/02/2026"), "ausl-toscana")
 
-    async with inbox.database.read(cast.emilia.organisation.id) as session:
-        (issue,) = await session.scalars(select(ImportIssue))
-    assert (issue.line, issue.field, issue.reason) == (2, "data", "not_a_date")
+    (row,) = await inbox.messages(MessageState.QUARANTINED)
+    assert row.organisation_id == cast.emilia.organisation.id
+    assert (row.line, row.field, row.reason) == (2, "data", "not_a_date")
 
 
 async def test_row_needs_an_organisation_and_a_known_one(inbox: Inbox) -> None:

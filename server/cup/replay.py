@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from server.audit import Act, ActorRole, Entry, append
 from server.cup.booking import Fault, Field, Message, Order, Reason
 from server.cup.inbox import open_work
@@ -28,7 +26,7 @@ async def replay(
     now: datetime,
     *,
     by: str = "",
-    role: ActorRole = ActorRole.SYSTEM,
+    role: ActorRole | None = None,
 ) -> Receipt:
     """Map a message again with the settings its source has now, and apply it.
 
@@ -37,12 +35,16 @@ async def replay(
     """
     async with database.begin(organisation) as session:
         with session.no_autoflush:
-            row = await _load_quarantined(session, message_id)
+            row = await session.get(InboxMessage, message_id)
+            if row is None:
+                raise NotFound
             source = await session.get_one(Source, row.source_id)
+            work = await open_work(session, keyring, source, now)
+            await session.refresh(row)
+            _refuse_settled(row)
             raw = await open_message(keyring, session, row)
             found = remap(row.connector, raw, settings_of(source), row.received_at)
             first, *others = _own_first(found, row)
-            work = await open_work(session, keyring, source, now)
             await work.load([first, *others], [row.booking_code])
             taking = Taking(work)
             receipt = await taking.take_again(first, row)
@@ -51,7 +53,8 @@ async def replay(
             await work.close()
             await work.finish()
             facts = {"message": row.id, "state": receipt.state.value}
-            entry = Entry(now, Act.CUP_MESSAGE_REPLAYED, role, by, row.visit_id, dict(facts))
+            act = Act.CUP_MESSAGE_REPLAYED
+            entry = Entry(now, act, _role(by, role), by, row.visit_id, dict(facts))
             await append(session, organisation, entry)
     return receipt
 
@@ -63,7 +66,7 @@ async def discard(
     now: datetime,
     *,
     by: str = "",
-    role: ActorRole = ActorRole.SYSTEM,
+    role: ActorRole | None = None,
 ) -> None:
     """Put a message aside for good; it stays readable.
 
@@ -71,19 +74,24 @@ async def discard(
     :raises Conflict: it is not in quarantine any more.
     """
     async with database.begin(organisation) as session:
-        row = await _load_quarantined(session, message_id)
+        row = await session.get(InboxMessage, message_id, with_for_update=True)
+        if row is None:
+            raise NotFound
+        _refuse_settled(row)
         row.state, row.decided_at = MessageState.DISCARDED, now
-        entry = Entry(now, Act.CUP_MESSAGE_DISCARDED, role, by, facts={"message": row.id})
+        act = Act.CUP_MESSAGE_DISCARDED
+        entry = Entry(now, act, _role(by, role), by, facts={"message": row.id})
         await append(session, organisation, entry)
 
 
-async def _load_quarantined(session: AsyncSession, message_id: str) -> InboxMessage:
-    row = await session.get(InboxMessage, message_id, with_for_update=True)
-    if row is None:
-        raise NotFound
+def _refuse_settled(row: InboxMessage) -> None:
     if row.state is not MessageState.QUARANTINED:
         raise Conflict(f"message is {row.state}")
-    return row
+
+
+def _role(by: str, role: ActorRole | None) -> ActorRole:
+    """A user without a role is the administrator, nobody the command line."""
+    return role or (ActorRole.ADMINISTRATOR if by else ActorRole.SYSTEM)
 
 
 def _own_first(found: list[Message], row: InboxMessage) -> list[Message]:

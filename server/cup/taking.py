@@ -160,7 +160,8 @@ class Taking:
             words.pop()
         row.warnings = " ".join(words)
         visit = applied.visit if applied else None
-        row.visit_id = visit.id if visit else None
+        if visit is not None:
+            self._work.refer(row, visit)
         effect = applied.effect if applied else Effect.UNCHANGED
         return self._receipt(row, visit, notices=notices, effect=effect)
 
@@ -181,7 +182,7 @@ class Taking:
             state=row.state,
             fault=fault,
             notices=tuple(dict.fromkeys(notices)),
-            visit_id=row.visit_id,
+            visit_id=visit.id if visit else row.visit_id,
             is_repeat=is_repeat,
             effect=effect,
             booking_code=row.booking_code,

@@ -304,11 +304,11 @@ def _read_birth_date(reader: _Reader, code: str, sex: str, start: datetime | Non
     if person is None:
         return said
     if sex and sex != person.sex:
-        reader.note(Field.SEX, Reason.SEX_DOES_NOT_MATCH)
+        reader.notices.append(Notice(Field.SEX, Reason.SEX_DOES_NOT_MATCH))
     if said is None:
         return person.birth_date(start.astimezone(ROME).date()) if start is not None else None
     if not person.is_born(said):
-        reader.note(Field.BIRTH_DATE, Reason.BIRTH_DATE_DOES_NOT_MATCH)
+        reader.notices.append(Notice(Field.BIRTH_DATE, Reason.BIRTH_DATE_DOES_NOT_MATCH))
     return said
 
 

@@ -83,6 +83,7 @@ class Work:
         self._own_codes: set[str] = {organisation.code}
         self._new_visits: set[str] = set()
         self._rows: list[object] = []
+        self._visits_of: list[tuple[InboxMessage, Visit]] = []
         self._entries: list[Entry] = []
         self._queue: dict[tuple[str, MessageKind, str], Visit] = {}
 
@@ -239,6 +240,10 @@ class Work:
         """Store a row that refers to others: after them."""
         self._rows.append(row)
 
+    def refer(self, message: InboxMessage, visit: Visit) -> None:
+        """Let a message lead to its visit, which may not be stored yet."""
+        self._visits_of.append((message, visit))
+
     def add_visit(self, visit: Visit) -> None:
         self.session.add(visit)
         self.visits[visit.appointment.booking_code] = visit
@@ -273,8 +278,10 @@ class Work:
     async def flush(self) -> None:
         """Write all rows, those that others refer to first."""
         await self.session.flush()
+        for message, visit in self._visits_of:
+            message.visit_id = visit.id
         self.session.add_all(self._rows)
-        self._rows = []
+        self._rows, self._visits_of = [], []
         await self.session.flush()
 
     async def close(self) -> None:
