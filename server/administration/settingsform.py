@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,13 +16,13 @@ import msgspec
 
 from server import sources
 from server.cup.booking import Field
+from server.cup.hl7wire import parse_path
 from server.errors import InvalidInput
 from server.sources import SourceSettings, parse_settings
 
 DELIMITERS: Final = {"": "", "semicolon": ";", "comma": ",", "tab": "\t", "bar": "|"}
 """What the form calls a character that separates columns; empty: found out."""
 _LONGEST: Final = 20_000
-_HL7_PATH: Final = re.compile(r"[A-Z][A-Z0-9]{2}-\d{1,2}(?:\.\d{1,2}){0,2}", re.ASCII)
 _FIELDS: Final = frozenset(word.value for word in Field)
 
 
@@ -143,7 +142,7 @@ def _parse_pairs(name: str, text: str) -> Iterator[tuple[str, str]]:
 def _parse_paths(text: str) -> dict[str, str]:
     paths = dict(_parse_pairs("hl7_paths", text))
     for place, path in enumerate(paths.values()):
-        if not _HL7_PATH.fullmatch(path):
+        if parse_path(path) is None:
             numbers = [number for number, _line in _numbered(text)]
             raise WrongSettings("hl7_paths", "not_a_path", line=numbers[place])
     return paths
