@@ -53,9 +53,9 @@ def parse_fhir(raw: bytes, settings: SourceSettings, received_at: datetime) -> l
         document = load_document(raw)
         entries = read_entries(document)
     except FieldError as error:
-        return [_unreadable(raw, error.reason, received_at)]
+        return [unreadable(raw, error.reason, received_at)]
     messages = parse_entries(entries, text_of(document, "timestamp"), settings, received_at)
-    return messages or [_unreadable(raw, Reason.NOT_A_BOOKING, received_at)]
+    return messages or [unreadable(raw, Reason.NOT_A_BOOKING, received_at)]
 
 
 def parse_entries(
@@ -149,7 +149,8 @@ def _count_keys(document: Any) -> int:
     return count
 
 
-def _unreadable(raw: bytes, reason: Reason, received_at: datetime) -> Message:
+def unreadable(raw: bytes, reason: Reason, received_at: datetime) -> Message:
+    """The message of a document that as a whole is of no use."""
     return Message(
         connector=Connector.FHIR,
         control_id=None,

@@ -14,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from server.auth import PUBLIC, Route
-from server.cup.booking import FieldError
+from server.cup.booking import FieldError, Reason
 from server.cup.fhir import find_booking_code, load_document
 from server.cup.fhirbundle import Target, address, refuse_receipt, take_bundle
 from server.cup.fhirheld import Held, Holdings, render_appointment
@@ -55,14 +55,14 @@ class _Caller:
         if target.kind != APPOINTMENT:
             return await self._keep(address(document, target, self.intake), target.kind)
         if document.get("resourceType") != APPOINTMENT:
-            raise await self._quarantine(raw)
+            raise await self._quarantine(raw, Reason.NOT_A_BOOKING)
         appointment = address(document, target, self.intake)
         code = find_booking_code(appointment)
         before = await self.holdings.find_by_code(code)
         taken = await self.intake.take([Entry("", appointment)], "", self.now)
         receipt = taken.receipts.get(1)
         if receipt is None:
-            raise await self._quarantine(raw)
+            raise await self._quarantine(raw, Reason.NOT_A_BOOKING)
         if not receipt.is_taken:
             raise refuse_receipt(receipt)
         held = await self.holdings.find_by_code(code)
@@ -75,11 +75,11 @@ class _Caller:
         raw = await read_body(self._request)
         document = await self.read(raw)
         if document.get("resourceType") != "Bundle":
-            raise await self._quarantine(raw)
+            raise refusal(422, "not-supported", "not a Bundle", "Bundle")
         try:
             return respond(await take_bundle(document, self.intake, self.holdings, self.now))
         except FieldError as error:
-            raise await self._quarantine(raw) from error
+            raise await self._quarantine(raw, error.reason) from error
 
     async def read(self, raw: bytes) -> Resource:
         """The document of a body; one that cannot be read is kept in quarantine.
@@ -91,7 +91,7 @@ class _Caller:
         try:
             return load_document(raw)
         except FieldError as error:
-            raise await self._quarantine(raw) from error
+            raise await self._quarantine(raw, error.reason) from error
 
     def show(self, held: Held, status: int, outcome: Resource | None = None) -> web.Response:
         """A booking as we hold it, or what else the client prefers to see."""
@@ -122,8 +122,8 @@ class _Caller:
             return None
         return outcome if wanted == "OperationOutcome" else resource
 
-    async def _quarantine(self, raw: bytes) -> Exception:
-        return refuse_receipt(await self.intake.quarantine(raw, self.now))
+    async def _quarantine(self, raw: bytes, reason: Reason) -> Exception:
+        return refuse_receipt(await self.intake.quarantine(raw, reason, self.now))
 
 
 async def _metadata(request: web.Request) -> web.Response:

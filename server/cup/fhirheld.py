@@ -133,4 +133,4 @@ class Holdings:
             .where(FhirResource.booking_code.in_(codes))
             .order_by(FhirResource.updated_at)
         )
-        return dict(found)
+        return {row[0]: row[1] for row in found}

@@ -20,8 +20,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.cup.booking import Fault, Message
-from server.cup.fhir import is_booking, load_document, parse_entries, parse_fhir, read_entries
+from server.cup.booking import Fault, Message, Reason
+from server.cup.fhir import is_booking, load_document, parse_entries, read_entries, unreadable
 from server.cup.fhirtree import LINKS, Closure, Entry, Missing, Resource, index_entries, text
 from server.cup.inbox import Inbox, Receipt
 from server.cup.replay import replay
@@ -96,9 +96,9 @@ class Intake:
             await self._try_again(appointment, now)
         return taken
 
-    async def quarantine(self, raw: bytes, now: datetime) -> Receipt:
-        """Keep a body that is no booking, as it came."""
-        message = parse_fhir(raw, self._settings, now)[0]
+    async def quarantine(self, raw: bytes, reason: Reason, now: datetime) -> Receipt:
+        """Keep a body that is of no use, as it came."""
+        message = unreadable(raw, reason, now)
         (receipt,) = await self._inbox.receive(self._source, [message], now)
         return receipt
 
