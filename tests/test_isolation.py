@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,20 @@ from server.auth import ROUTES
 from server.db import EVERY_ORGANISATION, Database
 from server.joinlink import derive_link
 from server.keyring import Keyring
-from server.models import CheckIn, LogEntry, Note, User, Visit, VisitState
+from server.models import (
+    CheckIn,
+    EventState,
+    LogEntry,
+    Note,
+    Source,
+    User,
+    Visit,
+    VisitState,
+    new_id,
+)
 from server.sealed import Answers, Identity, seal_answers, seal_note
 from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
+from tests.test_admin_pages import add_event, add_message, add_run
 from tests.visitors import OWN_PAGE, Answer, Site, Visitor, site
 
 __all__ = ["site"]
@@ -32,7 +44,7 @@ PUBLIC = {
     "GET /fhir/metadata", "POST /fhir", "POST /fhir/", "* /fhir/{rest:.*}",
     "GET /fhir/{kind}", "POST /fhir/{kind}", "PUT /fhir/{kind}",
     "GET /fhir/{kind}/{id}", "PUT /fhir/{kind}/{id}",
-    "POST /api/join/code",
+    "POST /api/join/code", "GET /metrics",
 }  # fmt: skip
 PATIENT = {
     "GET /v/{locator}/check-in",
@@ -49,6 +61,7 @@ PATIENT = {
     "POST /v/{locator}/ticket", "GET /v/{locator}/end",
 }  # fmt: skip
 CLINICIAN, DESK, LOG_READERS = {"clinician"}, {"desk"}, {"manager", "auditor"}
+ADMINISTRATOR = {"administrator"}
 STAFF: dict[str, set[str]] = {
     "GET /agenda": CLINICIAN,
     "GET /agenda/states": CLINICIAN,
@@ -72,6 +85,37 @@ STAFF: dict[str, set[str]] = {
     "POST /desk/visits/{visit_id}/assign": DESK,
     "POST /desk/visits/{visit_id}/birth-date": DESK,
     "POST /desk/visits/{visit_id}/resend": DESK,
+    "GET /desk/messages": DESK,
+    "GET /desk/messages/{message_id}": DESK,
+    "POST /desk/messages/{message_id}/open": DESK,
+    "POST /desk/messages/{message_id}/replay": DESK,
+    "POST /desk/messages/{message_id}/discard": DESK,
+    "GET /desk/upload": DESK,
+    "POST /desk/upload": DESK,
+    "GET /admin": ADMINISTRATOR,
+    "POST /admin/sources": ADMINISTRATOR,
+    "GET /admin/sources/{source_id}": ADMINISTRATOR,
+    "POST /admin/sources/{source_id}": ADMINISTRATOR,
+    "POST /admin/sources/{source_id}/pause": ADMINISTRATOR,
+    "POST /admin/sources/{source_id}/resume": ADMINISTRATOR,
+    "POST /admin/sources/{source_id}/token": ADMINISTRATOR,
+    "POST /admin/sources/{source_id}/outgoing-token": ADMINISTRATOR,
+    "GET /admin/inbox": ADMINISTRATOR,
+    "GET /admin/quarantine": ADMINISTRATOR,
+    "POST /admin/quarantine/replay": ADMINISTRATOR,
+    "POST /admin/quarantine/{message_id}/replay": ADMINISTRATOR,
+    "GET /admin/quarantine/{message_id}/discard": ADMINISTRATOR,
+    "POST /admin/quarantine/{message_id}/discard": ADMINISTRATOR,
+    "GET /admin/outbox": ADMINISTRATOR,
+    "POST /admin/outbox/{event_id}/retry": ADMINISTRATOR,
+    "GET /admin/phases": ADMINISTRATOR,
+    "POST /admin/phases": ADMINISTRATOR,
+    "POST /admin/phases/review": ADMINISTRATOR,
+    "POST /admin/phases/rules": ADMINISTRATOR,
+    "GET /admin/reconciliation": ADMINISTRATOR,
+    "POST /admin/reconciliation": ADMINISTRATOR,
+    "GET /admin/reconciliation/{run_id}": ADMINISTRATOR,
+    "GET /admin/reconciliation/{run_id}/csv": ADMINISTRATOR,
     "GET /sessions": LOG_READERS,
     "GET /sessions/{visit_id}": LOG_READERS,
 }
@@ -82,8 +126,18 @@ JSON_BODIES: dict[str, object] = {
     "POST /visits/{visit_id}/finish": {"outcome": "completed"},
     "PUT /visits/{visit_id}/note": {"text": "una nota"},
 }
-FORM = {"minutes": "10", "phone": "0551234567", "version": "1", "sought": "rosa"}
+FORM = {
+    "minutes": "10", "phone": "0551234567", "version": "1", "sought": "rosa", "code": "cup-nuovo",
+    "phase": "attivo", "seen": "attivo", "notice_days": "2", "notice_rule": "working_days",
+}  # fmt: skip
+NEEDS_MORE = ("/assign", "/upload", "/admin/reconciliation")
+"""Forms that want something of their own: a 400 shows that one is in."""
 ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator")
+
+
+NOTHING = dict.fromkeys(("source_id", "message_id", "event_id", "run_id"), "0" * 16)
+"""Objects that are not there."""
+KEYED = {route for route in STAFF if "{" in route}
 
 
 @pytest.fixture
@@ -92,10 +146,29 @@ def template(sqlite_template: Path) -> Path:
     return sqlite_template
 
 
-async def ask(visitor: Visitor, route: str, visit: Visit) -> Answer:
-    """One well-formed request to a route, about one visit."""
+async def make_objects(database: Database, keyring: Keyring, visit: Visit) -> dict[str, str]:
+    """One of each kind besides visits, in the visit's organisation, by what paths call it."""
+    source = Source(organisation_id=visit.organisation_id, code=f"cup-{new_id()}")
+    async with database.begin(visit.organisation_id) as session:
+        session.add(source)
+    message = await add_message(database, keyring, source)
+    event = await add_event(database, visit, EventState.DEAD)
+    run = await add_run(database, source, "PRN-1")
+    return {
+        "source_id": source.id,
+        "message_id": message.id,
+        "event_id": event.id,
+        "run_id": run.id,
+    }
+
+
+async def ask(
+    visitor: Visitor, route: str, visit: Visit, objects: Mapping[str, str] = NOTHING
+) -> Answer:
+    """One well-formed request to a route, about one visit or other objects."""
     method, path = route.split(" ")
-    path = path.replace("{visit_id}", visit.id).replace("{locator}", visit.locator)
+    for name, value in {"visit_id": visit.id, "locator": visit.locator, **objects}.items():
+        path = path.replace(f"{{{name}}}", value)
     headers = {} if method == "GET" else {**OWN_PAGE, "If-Match": '"0"'}
     if route in JSON_BODIES:
         headers["Accept"] = "application/json"
@@ -171,15 +244,19 @@ async def test_without_a_session_every_staff_route_leads_to_the_login(
     assert await count_entries(database) == before
 
 
-async def test_the_right_role_gets_in(site: Site, cast: Cast, make_visit: MakeVisit) -> None:
+async def test_the_right_role_gets_in(
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
+) -> None:
     """The other half of the table: a route that refuses everybody would pass the tests above."""
     wrong: list[str] = []
     for route, roles in STAFF.items():
         for role in sorted(roles):
             visit = await make_visit(cast.toscana)
-            answer = await ask(await site.staff(user_of(cast.toscana, role)), route, visit)
+            objects = await make_objects(database, keyring, visit)
+            visitor = await site.staff(user_of(cast.toscana, role))
+            answer = await ask(visitor, route, visit, objects)
             is_in = answer.status in {200, 303, 409} or (
-                answer.status == 400 and route.endswith("/assign")
+                answer.status == 400 and route.endswith(NEEDS_MORE)
             )
             if not is_in or answer.location == "/login":
                 wrong.append(f"{role}: {route} → {answer.status}")
@@ -188,17 +265,19 @@ async def test_the_right_role_gets_in(site: Site, cast: Cast, make_visit: MakeVi
 
 
 async def test_objects_of_another_organisation_are_not_found(
-    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
 ) -> None:
     visit = await make_visit(cast.toscana)
+    objects = await make_objects(database, keyring, visit)
     before = await count_entries(database)
 
     wrong = [
         f"{role}: {route} → {answer.status}"
-        for route, roles in STAFF.items()
-        if "{visit_id}" in route
-        for role in sorted(roles)
-        for answer in [await ask(await site.staff(user_of(cast.emilia, role)), route, visit)]
+        for route in sorted(KEYED)
+        for role in sorted(STAFF[route])
+        for answer in [
+            await ask(await site.staff(user_of(cast.emilia, role)), route, visit, objects)
+        ]
         if answer.status != 404
     ]
 
@@ -226,21 +305,25 @@ async def test_visits_of_a_colleague_are_not_found(
 
 
 async def test_missing_objects_look_like_those_of_others(
-    site: Site, cast: Cast, make_visit: MakeVisit
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
 ) -> None:
     foreign, missing = await make_visit(cast.toscana), Visit(id="0" * 16, locator="0" * 10)
-    for route, roles in STAFF.items():
-        if "{visit_id}" in route:
-            visitor = await site.staff(user_of(cast.emilia, min(roles)))
-            answers = [await ask(visitor, route, visit) for visit in (foreign, missing)]
-            texts = [without_ids(answer.text, foreign, missing) for answer in answers]
+    objects = await make_objects(database, keyring, foreign)
+    ids = (foreign.id, missing.id, *objects.values())
+    for route in sorted(KEYED):
+        visitor = await site.staff(user_of(cast.emilia, min(STAFF[route])))
+        answers = [
+            await ask(visitor, route, foreign, objects),
+            await ask(visitor, route, missing, NOTHING),
+        ]
+        texts = [without_ids(answer.text, ids) for answer in answers]
 
-            assert texts[0] == texts[1], route
+        assert texts[0] == texts[1], route
 
 
-def without_ids(text: str, *visits: Visit) -> str:
-    for visit in visits:
-        text = text.replace(visit.id, "visit")
+def without_ids(text: str, ids: Iterable[str]) -> str:
+    for known in ids:
+        text = text.replace(known, "object")
     text = re.sub(r"<code>\w{16}</code>", "<code>fault</code>", text)
     return re.sub(r'"id": ?"\w{16}"', '"id": "fault"', text)
 
@@ -352,12 +435,13 @@ async def test_each_role_sees_its_columns_and_no_other(
     visit = await make_visit(cast.toscana, start=datetime.now(UTC), identity=MARIA)
     words = await write_everything(database, keyring, visit, cast.toscana)
     is_patient = role == "patient"
+    objects = await make_objects(database, keyring, visit)
     visitor = await (site.patient(visit) if is_patient else site.staff(user_of(cast.toscana, role)))
 
     text = ""
     for route in sorted(PATIENT if is_patient else STAFF):
         if route.startswith("GET"):
-            answer = await ask(visitor, route, visit)
+            answer = await ask(visitor, route, visit, objects)
             text += decoded(answer) if answer.status == 200 else ""
 
     seen = {name for name, word in words.items() if word in text}
