@@ -42,16 +42,7 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     app = make_app(settings)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        tcp_keepalive=False,
-        keepalive_timeout=75,
-        lingering_time=5,
-        max_line_size=_HEADER_LINE_BYTES,
-        shutdown_timeout=5,
-    )
+    runner = _make_runner(app)
     await runner.setup()
     assert runner.server is not None  # noqa: S101 - narrows for the type checker
     front = Front(app[HUB], runner.server)
@@ -69,6 +60,19 @@ async def serve(
             front.close()
     finally:
         await runner.cleanup()
+
+
+def _make_runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        tcp_keepalive=False,
+        keepalive_timeout=75,
+        lingering_time=5,
+        max_line_size=_HEADER_LINE_BYTES,
+        shutdown_timeout=5,
+    )
 
 
 def _spare_the_collector() -> None:
