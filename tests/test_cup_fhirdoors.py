@@ -506,10 +506,10 @@ async def test_samples_in_a_bundle_make_a_visit(cup: Cup, books: Books) -> None:
 async def test_metadata_is_public_and_valid(site: Site) -> None:
     answer = await site.stranger.get("/fhir/metadata", Accept="application/fhir+json")
 
-    statement = get_fhir_model_class("CapabilityStatement").model_validate_json(answer.text)
-    assert answer.status == 200
-    assert statement.fhirVersion == "4.0.1"
-    types = {resource.type for resource in statement.rest[0].resource}
+    get_fhir_model_class("CapabilityStatement").model_validate_json(answer.text)
+    statement = json.loads(answer.text)
+    assert (answer.status, statement["fhirVersion"]) == (200, "4.0.1")
+    types = {resource["type"] for resource in statement["rest"][0]["resource"]}
     assert {"Appointment", "Patient", "ServiceRequest"} <= types
 
 
