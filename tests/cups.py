@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from server.db import EVERY_ORGANISATION, Database
+from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.models import Connector, Organisation, OutboxEvent, Phase, Source, Visit
 from server.sources import Outgoing, SourceSettings, write_settings
 
@@ -110,9 +110,18 @@ async def lead_events(
     async with database.begin(visit.organisation_id) as session:
         source = await session.get_one(Source, visit.appointment.source_id)
         write_settings(source, SourceSettings(outgoing=outgoing))
-        organisation = await session.get_one(Organisation, visit.organisation_id)
-        organisation.phase = phase
-        organisation.pilot_clinics = list(pilot_clinics)
+    await set_phase(database, visit.organisation_id, phase, pilot_clinics)
+
+
+async def set_phase(
+    database: Database,
+    organisation: OrganisationId,
+    phase: Phase,
+    pilot_clinics: tuple[str, ...] = (),
+) -> None:
+    async with database.begin(organisation) as session:
+        row = await session.get_one(Organisation, organisation)
+        row.phase, row.pilot_clinics = phase, list(pilot_clinics)
 
 
 async def load_events(database: Database) -> list[OutboxEvent]:

@@ -30,7 +30,7 @@ from server.sources import Outgoing
 from server.waiting import VisitHooks
 from signaling.hub import Refused
 from tests.conftest import Cast, MakeVisit
-from tests.cups import lead_events, load_events
+from tests.cups import lead_events, load_events, set_phase
 from tests.patients import acts_of, link_of, open_practice
 from tests.test_visit import change, entries_of
 from tests.visitors import Site, site
@@ -157,11 +157,9 @@ async def test_an_event_waits_stays_or_has_no_way_out(
     cast: Cast, make_visit: MakeVisit, database: Database
 ) -> None:
     visit = await make_visit(cast.emilia)
+    await set_phase(database, visit.organisation_id, Phase.COLLAUDO)
     await tell(database, visit, EventKind.CONFIRMED)
-    async with database.begin(visit.organisation_id) as session:
-        (
-            await session.get_one(type(cast.emilia.organisation), visit.organisation_id)
-        ).phase = Phase.ATTIVO
+    await set_phase(database, visit.organisation_id, Phase.ATTIVO)
     await tell(database, visit, EventKind.CONFIRMED)
     await lead_events(database, visit, "127.0.0.1:1")
     await tell(database, visit, EventKind.CONFIRMED)

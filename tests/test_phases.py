@@ -4,10 +4,10 @@ SMTP server, a real MLLP listener and a real HTTP gateway that count every conne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
+from server.admin import add_organisation
 from server.cup.delivery import make_senders, run_once
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring
@@ -41,17 +42,22 @@ from server.models import (
 )
 from server.outbox import tell_cup
 from server.phases import change_phase, load_history, may_leave
+from server.sealed import Identity
 from server.settings import Settings, SmtpSecurity
 from server.waiting import VisitHooks
 from tests.conftest import ROSA, Cast, MakeVisit
-from tests.cups import BookingCentre, lead_events, load_events, open_centre
-from tests.visitors import Site, site
-
-__all__ = ["site"]
+from tests.cups import BookingCentre, lead_events, load_events, open_centre, set_phase
+from tests.visitors import Site, open_site
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 REACHABLE = msgspec.structs.replace(ROSA, email="rosa@example.it")
-BY_TELEPHONE = ROSA
+BY_TELEPHONE = Identity(
+    family_name="Neri",
+    given_name="Ugo",
+    birth_date=date(1950, 2, 1),
+    sex="M",
+    phone="+390559876543",
+)
 TOLD = {kind: {} for kind in EventKind} | {EventKind.ENDED: {"outcome": "completed"}}
 
 
@@ -76,8 +82,12 @@ def test_what_may_leave(phase: Phase, clinic: str, *, is_free: bool) -> None:
     assert may_leave(organisation, clinic) is is_free
 
 
-async def test_a_new_organisation_is_in_collaudo(cast: Cast) -> None:
-    assert cast.toscana.organisation.phase is Phase.COLLAUDO
+async def test_a_new_organisation_is_in_collaudo(database: Database, keyring: Keyring) -> None:
+    organisation = Organisation(code="nuova", name="Azienda nuova", desk_phone="055 1")
+    async with database.begin(EVERY_ORGANISATION) as session:
+        await add_organisation(session, keyring, organisation)
+
+    assert organisation.phase is Phase.COLLAUDO
 
 
 async def test_each_change_is_a_line_of_the_history_and_of_the_log(
@@ -157,23 +167,26 @@ async def open_post_office() -> AsyncIterator[PostOffice]:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything outside: CUP, the post office, and the parts of ours that send to them."""
+    """Everything outside, CUP and the post office, and the parts of ours that send to them."""
 
     database: Database
     keyring: Keyring
-    folder: Path
+    settings: Settings
     centre: BookingCentre
     office: PostOffice
     delivery: Delivery
 
-    async def send_all(self, now: datetime) -> None:
-        """Plan and send what is due at this hour, until nothing is left."""
+    async def send_messages(self, now: datetime) -> None:
+        """Plan and send what patients should hear by this hour."""
         await Planner(self.database, lambda: now).run_once(now)
         renderer = Renderer("https://visite.example.it", "visite@example.it")
         post = Dispatcher(self.database, self.keyring, renderer, self.delivery, lambda: now)
         while await post.run_once(now):
             pass
-        await run_once(self.database, self.keyring, now, make_senders(self.folder))
+
+    async def send_all(self, now: datetime) -> None:
+        await self.send_messages(now)
+        await run_once(self.database, self.keyring, now, make_senders(self.settings.data_dir))
 
     async def rows(self) -> tuple[list[OutboxEvent], list[PatientMessage]]:
         async with self.database.read(EVERY_ORGANISATION) as session:
@@ -182,10 +195,13 @@ class World:
 
 
 @pytest.fixture
-async def world(database: Database, keyring: Keyring, tmp_path: Path) -> AsyncIterator[World]:
+async def world(
+    database: Database, keyring: Keyring, database_url: str, data_dir: Path
+) -> AsyncIterator[World]:
     async with open_centre() as centre, open_post_office() as office:
         settings = Settings(
-            data_dir=tmp_path,
+            data_dir=data_dir,
+            database_url=database_url,
             smtp_host="127.0.0.1",
             smtp_port=office.smtp_port,
             smtp_security=SmtpSecurity.NONE,
@@ -193,7 +209,7 @@ async def world(database: Database, keyring: Keyring, tmp_path: Path) -> AsyncIt
             sms_url=office.sms_url,
         )
         delivery = delivery_of(settings)
-        yield World(database, keyring, tmp_path, centre, office, delivery)
+        yield World(database, keyring, settings, centre, office, delivery)
         await delivery.close()
 
 
@@ -201,40 +217,58 @@ async def load_whole(session: AsyncSession, visit: Visit) -> Visit:
     return await session.get_one(Visit, visit.id, options=[joinedload(Visit.appointment)])
 
 
-async def live_through(world: World, site: Site, cast: Cast, visits: Sequence[Visit]) -> None:
-    """Whole lives by the real pages: invited, reminded, confirmed, moved, held, ended; then one
-    that is cancelled. What is due is sent after each step."""
-    held, cancelled = visits
+async def live_through(world: World, cast: Cast, make_visit: MakeVisit, phase: Phase) -> None:
+    """Two whole lives by the real pages of an application that sends by itself: both booked and
+    invited, one confirmed, held and ended, the other reminded and asked to be cancelled."""
+    organisation = cast.toscana.organisation.id
+    await set_phase(world.database, organisation, phase)
+    later = datetime.now(UTC) + timedelta(days=9)
+    held = await make_visit(cast.toscana, identity=REACHABLE)
+    cancelled = await make_visit(cast.toscana, identity=BY_TELEPHONE, start=later)
+    await lead_events(world.database, held, world.centre.address, phase=phase)
+    settings = world.settings.model_dump(include={"smtp_host", "smtp_port", "smtp_security"})
+    settings |= world.settings.model_dump(include={"mail_from", "sms_url"})
+    folder, url = world.settings.data_dir, world.settings.database_url
+    async with open_site(world.database, url, folder, **settings) as site:
+        await queue_every_kind(world, held, cancelled)
+        await hold(world, site, cast, held)
+        for days in (1, 4, 8):
+            await world.send_messages(datetime.now(UTC) + timedelta(days=days))
+        patient = await site.patient(cancelled)
+        start = cancelled.appointment.start.isoformat()
+        await patient.post(f"/v/{cancelled.locator}/booking/cancel", start=start, reason="Febbre")
+        await world.send_messages(datetime.now(UTC) + timedelta(days=30))
+        async with asyncio.timeout(20):
+            while any(event.state is EventState.QUEUED for event in (await world.rows())[0]):
+                await asyncio.sleep(0.02)
+
+
+async def queue_every_kind(world: World, *visits: Visit) -> None:
     now = datetime.now(UTC)
     for kind in MessageKind:
         for visit in visits:
             async with world.database.begin(visit.organisation_id) as session:
                 whole = await load_whole(session, visit)
                 facts = {"start": visit.appointment.start.isoformat(), "minutes": 10}
-                await queue_message(session, whole, kind, now, occasion="1", parameters=facts)
-    await world.send_all(now)
+                await queue_message(session, whole, kind, now, occasion="x", parameters=facts)
+    await world.send_messages(now)
 
-    patient = await site.patient(held)
-    here = f"/v/{held.locator}"
-    await patient.post(f"{here}/booking/confirm", start=held.appointment.start.isoformat())
+
+async def hold(world: World, site: Site, cast: Cast, visit: Visit) -> None:
+    patient = await site.patient(visit)
+    here = f"/v/{visit.locator}"
+    await patient.post(f"{here}/booking/confirm", start=visit.appointment.start.isoformat())
     await patient.post(f"{here}/check-in/who")
     await patient.post(f"{here}/check-in/consents", visit="yes", tool="yes")
     await patient.post(f"{here}/check-in/place", address="Via Roma 1")
     await patient.post(f"{here}/waiting-room")
     hooks = VisitHooks(world.database, lambda: datetime.now(UTC))
-    hooks.opened(held.id, await hooks.load(held.id))
-    await hooks.admit(held.id, held.appointment.clinician_id or "", "patient")
+    hooks.opened(visit.id, await hooks.load(visit.id))
+    await hooks.admit(visit.id, visit.appointment.clinician_id or "", "patient")
     clinician = await site.staff(cast.toscana.clinician)
     body = {"outcome": "converted_to_in_person", "reason": "exam_needed"}
-    reply = await clinician.send("POST", f"/visits/{held.id}/finish", body)
+    reply = await clinician.send("POST", f"/visits/{visit.id}/finish", body)
     assert reply.status == 200
-    await world.send_all(datetime.now(UTC))
-
-    other = await site.patient(cancelled)
-    start = cancelled.appointment.start.isoformat()
-    await other.post(f"/v/{cancelled.locator}/booking/cancel", start=start, reason="Febbre")
-    for days in (0, 1, 4, 8, 30):
-        await world.send_all(datetime.now(UTC) + timedelta(days=days))
 
 
 LIFE = [
@@ -247,22 +281,10 @@ LIFE = [
 ]
 
 
-@pytest.fixture
-async def visits(cast: Cast, make_visit: MakeVisit) -> list[Visit]:
-    """One in a moment, by e-mail; one in nine days, by SMS; and with them both kinds of patient."""
-    later = datetime.now(UTC) + timedelta(days=9)
-    return [
-        await make_visit(cast.toscana, identity=REACHABLE),
-        await make_visit(cast.toscana, identity=BY_TELEPHONE, start=later),
-    ]
-
-
 async def test_in_collaudo_not_one_byte_leaves(
-    world: World, site: Site, cast: Cast, visits: list[Visit]
+    world: World, cast: Cast, make_visit: MakeVisit
 ) -> None:
-    await lead_events(world.database, visits[0], world.centre.address, phase=Phase.COLLAUDO)
-
-    await live_through(world, site, cast, visits)
+    await live_through(world, cast, make_visit, Phase.COLLAUDO)
 
     events, messages = await world.rows()
     assert [event.kind for event in events] == LIFE
@@ -274,18 +296,18 @@ async def test_in_collaudo_not_one_byte_leaves(
 
 
 async def test_the_same_lives_reach_everybody_in_attivo(
-    world: World, site: Site, cast: Cast, visits: list[Visit]
+    world: World, cast: Cast, make_visit: MakeVisit
 ) -> None:
     """So that the silence above is the phase's doing."""
-    await lead_events(world.database, visits[0], world.centre.address, phase=Phase.ATTIVO)
+    await live_through(world, cast, make_visit, Phase.ATTIVO)
 
-    await live_through(world, site, cast, visits)
-
-    events, _ = await world.rows()
+    events, messages = await world.rows()
     assert [event.kind for event in events] == LIFE
     assert {event.state for event in events} == {EventState.DELIVERED}
     assert world.centre.control_ids == [event.id for event in events]
-    assert {"rosa@example.it", "+390551234567"} <= set(world.office.recipients)
+    sent = {message.kind for message in messages if message.state is DispatchState.SENT}
+    assert {MessageKind.INVITATION, MessageKind.REMINDER} <= sent
+    assert {"rosa@example.it", "+390559876543"} <= set(world.office.recipients)
 
 
 async def test_in_sperimentale_only_the_pilot_clinic_is_heard(
@@ -324,9 +346,9 @@ async def test_in_sperimentale_only_the_pilot_clinic_is_heard(
 
 
 async def test_the_order_to_stop_stops_what_was_queued(
-    world: World, cast: Cast, visits: list[Visit]
+    world: World, cast: Cast, make_visit: MakeVisit
 ) -> None:
-    visit = visits[0]
+    visit = await make_visit(cast.toscana, identity=REACHABLE)
     await lead_events(world.database, visit, world.centre.address, phase=Phase.ATTIVO)
     now = datetime.now(UTC)
     async with world.database.begin(visit.organisation_id) as session:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from sqlalchemy import func, select
 
 from server.cup.booking import (
@@ -23,9 +26,10 @@ from server.cup.booking import (
     Order,
     Reason,
 )
-from server.cup.cuplist import read_file
+from server.cup.cuplist import Nightly, next_night, read_file, read_url
 from server.cup.reconcile import Reconciled, export_csv, load_differences, reconcile
 from server.db import Database
+from server.errors import CommandFailed
 from server.keyring import Keyring
 from server.models import (
     AppointmentStatus,
@@ -39,8 +43,8 @@ from server.models import (
     Visit,
     VisitState,
 )
-from server.sealed import Details, Identity
-from server.sources import SourceSettings
+from server.sealed import Details, Identity, seal_outgoing_token
+from server.sources import Poller, SourceSettings, write_settings
 from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit
 
 NOW = datetime(2026, 11, 23, 1, 30, tzinfo=UTC)
@@ -287,15 +291,7 @@ async def test_a_csv_file_is_a_list(ledger: Ledger, visit: Visit, tmp_path: Path
 
 async def test_a_fhir_file_is_a_list(ledger: Ledger, visit: Visit, tmp_path: Path) -> None:
     code = visit.appointment.booking_code
-    patient = {"resourceType": "Patient", "id": "p", "name": [{"family": "Bertolucci"}]}
-    appointment = {
-        "resourceType": "Appointment",
-        "status": "booked",
-        "identifier": [{"system": "urn:x", "value": code}],
-        "start": "2026-12-01T10:30:00+01:00",
-        "contained": [patient],
-        "participant": [{"actor": {"reference": "#p"}, "status": "accepted"}],
-    }
+    appointment = appointment_of(code) | {"start": "2026-12-01T10:30:00+01:00"}
     path = tmp_path / "cup.json"
     path.write_bytes(msgspec.json.encode(appointment))
 
@@ -307,3 +303,130 @@ async def test_a_fhir_file_is_a_list(ledger: Ledger, visit: Visit, tmp_path: Pat
 async def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileRejected):
         _ = [message async for message in read_file(tmp_path / "no", SourceSettings(), NOW)]
+
+
+# ---- CUP's server ----------------------------------------------------------------------
+
+
+@dataclass
+class FhirServer:
+    """A CUP with two pages of appointments."""
+
+    codes: list[str]
+    base: str = ""
+    queries: list[dict[str, str]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    status: int = 200
+
+    async def search(self, request: web.Request) -> web.Response:
+        self.queries.append(dict(request.query))
+        self.tokens.append(request.headers.get("Authorization", ""))
+        page = int(request.query.get("page", "0"))
+        bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+        bundle["entry"] = [{"resource": appointment_of(self.codes[page])}]
+        if page + 1 < len(self.codes):
+            url = f"{self.base}/Appointment?page={page + 1}"
+            bundle["link"] = [{"relation": "next", "url": url}]
+        return web.json_response(bundle, status=self.status)
+
+
+def appointment_of(code: str) -> dict[str, Any]:
+    patient = {"resourceType": "Patient", "id": "p", "name": [{"family": "Bertolucci"}]}
+    return {
+        "resourceType": "Appointment",
+        "status": "booked",
+        "identifier": [{"system": "urn:x", "value": code}],
+        "start": "2026-12-01T10:00:00+01:00",
+        "contained": [patient],
+        "participant": [{"actor": {"reference": "#p"}, "status": "accepted"}],
+    }
+
+
+@asynccontextmanager
+async def open_fhir(*codes: str) -> AsyncIterator[FhirServer]:
+    fhir = FhirServer(list(codes))
+    app = web.Application()
+    app.router.add_get("/fhir/Appointment", fhir.search)
+    server = TestServer(app)
+    await server.start_server(access_log=None)
+    fhir.base = f"http://127.0.0.1:{server.port}/fhir"
+    yield fhir
+    await server.close()
+
+
+async def poll_from(ledger: Ledger, visit: Visit, url: str) -> Source:
+    """Give the visit's source a poller and the token of its server."""
+    async with ledger.database.begin(visit.organisation_id) as session:
+        source = await session.get_one(Source, visit.appointment.source_id)
+        write_settings(source, SourceSettings(poller=Poller(url=url)))
+        await seal_outgoing_token(ledger.keyring, session, source, "secret")
+    return source
+
+
+async def test_a_server_is_asked_page_by_page(ledger: Ledger, visit: Visit) -> None:
+    async with open_fhir(visit.appointment.booking_code, "CUP-NEW") as fhir:
+        source = await poll_from(ledger, visit, fhir.base)
+        bookings = read_url(ledger.database, ledger.keyring, source, fhir.base, NOW)
+        result = await ledger.compare_with(visit, bookings)
+
+    assert found_in(result) == [("CUP-NEW", HERE, "")]
+    assert fhir.queries[0]["date"] == "ge2026-11-22"
+    assert fhir.tokens == ["Bearer secret", "Bearer secret"]
+
+
+async def test_a_search_is_asked_as_it_is_and_only_its_own_server_gets_the_token(
+    ledger: Ledger, visit: Visit
+) -> None:
+    async with open_fhir(visit.appointment.booking_code) as fhir:
+        source = await poll_from(ledger, visit, "https://cup.example.it/fhir")
+        url = f"{fhir.base}/Appointment?date=2026-12-01"
+        bookings = read_url(ledger.database, ledger.keyring, source, url, NOW)
+        result = await ledger.compare_with(visit, bookings)
+
+    assert result.is_same
+    assert fhir.queries[0]["date"] == "2026-12-01"
+    assert fhir.tokens == [""]
+
+
+async def test_a_server_that_gives_no_list_is_a_sentence(ledger: Ledger, visit: Visit) -> None:
+    async with open_fhir("X") as fhir:
+        fhir.status = 500
+        source = await poll_from(ledger, visit, fhir.base)
+        bookings = read_url(ledger.database, ledger.keyring, source, fhir.base, NOW)
+        with pytest.raises(CommandFailed, match="status_500"):
+            await ledger.compare_with(visit, bookings)
+
+
+async def test_each_polled_source_is_compared_once_a_night(
+    ledger: Ledger, visit: Visit, cast: Cast, make_visit: MakeVisit
+) -> None:
+    other = await make_visit(cast.emilia, start=START)
+    async with open_fhir("CUP-NEW") as fhir:
+        await poll_from(ledger, visit, fhir.base)
+        await poll_from(ledger, other, "http://127.0.0.1:1/fhir")
+        servers = [Nightly(ledger.database, ledger.keyring, lambda: NOW) for _ in range(2)]
+        found = [await server.run_once(NOW) for server in servers]
+
+    (result,) = found[0]
+    assert found[1] == []
+    assert result.reconciliation.source_id == visit.appointment.source_id
+    assert [row.booking_code for row in result.differences] == [
+        visit.appointment.booking_code,
+        "CUP-NEW",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "night"),
+    [
+        ("2026-11-23T00:00+00:00", "2026-11-23T01:30+00:00"),
+        ("2026-11-23T01:30+00:00", "2026-11-24T01:30+00:00"),
+        ("2026-11-23T12:00+00:00", "2026-11-24T01:30+00:00"),
+        ("2026-07-01T00:00+00:00", "2026-07-01T00:30+00:00"),
+        ("2026-03-28T23:30+00:00", "2026-03-29T01:30+00:00"),
+        ("2026-10-24T23:30+00:00", "2026-10-25T00:30+00:00"),
+        ("2026-10-25T00:45+00:00", "2026-10-26T01:30+00:00"),
+    ],
+)
+def test_the_night_comes_once_across_both_clock_changes(now: str, night: str) -> None:
+    assert next_night(datetime.fromisoformat(now)) == datetime.fromisoformat(night)

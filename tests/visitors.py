@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,16 +95,27 @@ class Site:
         return Visitor(self.session, self.origin, {f"visit-{visit.locator}": token})
 
 
-@pytest.fixture
-async def site(
-    database: Database, database_url: str, data_dir: Path, keyring: Keyring
+@asynccontextmanager
+async def open_site(
+    database: Database, database_url: str, data_dir: Path, **settings: Any
 ) -> AsyncIterator[Site]:
+    """The application with these settings on top of what every test has."""
     listener = socket.create_server(("127.0.0.1", 0))
     origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    app = create_app(Settings(data_dir=data_dir, database_url=database_url, base_url=origin))
+    app = create_app(
+        Settings(data_dir=data_dir, database_url=database_url, base_url=origin, **settings)
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield Site(app, database, origin, session)
     await runner.cleanup()
+
+
+@pytest.fixture
+async def site(
+    database: Database, database_url: str, data_dir: Path, keyring: Keyring
+) -> AsyncIterator[Site]:
+    async with open_site(database, database_url, data_dir) as site:
+        yield site

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import aiohttp
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
 from sqlalchemy import exists, select
@@ -22,11 +23,12 @@ from yarl import URL
 from server.cup.booking import FileRejected, Message
 from server.cup.csvfile import parse_csv
 from server.cup.fhir import FILE_BYTES, parse_fhir
-from server.cup.fhirpoll import read_bookings
+from server.cup.fhirpoll import PollFailed, read_bookings
 from server.cup.outward import connect
 from server.cup.reconcile import Reconciled, reconcile
 from server.cup.texts import ROME
 from server.db import EVERY_ORGANISATION, Database
+from server.errors import CommandFailed
 from server.keyring import Keyring
 from server.models import Reconciliation, Source
 from server.sealed import open_outgoing_token
@@ -85,8 +87,7 @@ async def read_url(
     Without a search it is asked for what begins from yesterday on. The token that CUP gave us goes
     to the server of the source only.
 
-    :raises PollFailed: what came is of no use.
-    :raises OSError: no answer, or one that is refused.
+    :raises CommandFailed: it gives no list that can be read.
     """
     url = URL(address.rstrip("/"))
     base = url.with_query(None)
@@ -98,9 +99,14 @@ async def read_url(
     if poller is not None and URL(poller.url).origin() == base.origin():
         async with database.read(source.organisation_id) as session:
             token = await open_outgoing_token(keyring, session, source)
-    async with connect(base, token, resolver) as connection:
-        async for message in read_bookings(connection, base, source, criteria, now):
-            yield message
+    try:
+        async with connect(base, token, resolver) as connection:
+            async for message in read_bookings(connection, base, source, criteria, now):
+                yield message
+    except PollFailed as error:
+        raise CommandFailed(f"The list of CUP is of no use: {error.reason}") from error
+    except (OSError, TimeoutError, aiohttp.ClientError) as error:
+        raise CommandFailed(f"The server of CUP does not answer: {error}") from error
 
 
 def next_night(now: datetime) -> datetime:
@@ -160,6 +166,9 @@ class Nightly:
         messages = read_url(self._database, self._keyring, source, poller.url, now, self._resolver)
         try:
             found = await reconcile(self._database, self._keyring, source, messages, now)
+        except CommandFailed as error:
+            logger.warning("reconciliation of source %s: %s", source.id, error)
+            return None
         except Exception:
             logger.exception("reconciliation of source %s failed", source.id)
             return None
