@@ -25,7 +25,7 @@ from server import (
 )
 from server.assets import Assets
 from server.auth import PUBLIC, Route, register
-from server.cup import delivery, dropfolder, fhirdoors, fhirpoll, mllp
+from server.cup import cuplist, delivery, dropfolder, fhirdoors, fhirpoll, mllp
 from server.db import Database
 from server.keyring import Keyring, load_keyring
 from server.mail.delivery import Delivery
@@ -60,7 +60,7 @@ _FEATURES = (
     metrics,
     fhirdoors,
 )
-_CUP_WORKERS = (changes, mllp, fhirpoll, dropfolder, delivery)
+_CUP_WORKERS = (changes, mllp, fhirpoll, dropfolder, delivery, cuplist)
 
 
 def create_app(settings: Settings, mail: Delivery | None = None) -> web.Application:

@@ -39,6 +39,7 @@ def booking(demo: Demo, start: datetime, status: str = "booked") -> dict[str, An
                 "name": [{"family": FAMILY_NAME, "given": ["Ermelinda"]}],
                 "birthDate": BIRTH_DATE,
                 "gender": "female",
+                "address": [{"line": ["Via dei Serragli 12"], "city": "Firenze"}],
                 "telecom": [{"system": "email", "value": "ermelinda@posta.example.org"}],
             },
             {
