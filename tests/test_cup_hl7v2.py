@@ -321,7 +321,7 @@ def test_a_sender_that_is_not_of_this_source_is_rejected() -> None:
 def test_a_source_says_where_and_in_what_words() -> None:
     mapping = Mapping(
         hl7_paths={"booking_code": "SCH-2.1", "exemption": "ZPR-3", "nre": "ZPR-2.1",
-                   "prescribed_on": "ZPR-4", "not_a_field": "ZPR-5", "phone": "wrong"},
+                   "prescribed_on": "ZPR-4", "agenda": "MSH-3", "not_a_field": "ZPR-5", "phone": "wrong"},
         words={"priority": {"1": "U"}, "exemption": {"E 01": "E01"}},
     )  # fmt: skip
     raw = siu("SCH|C-1|F-1", "TQ1|||||||20261201093000||1", "ZPR||1300A4000000248|E 01|20261101")
@@ -332,6 +332,7 @@ def test_a_source_says_where_and_in_what_words() -> None:
     assert isinstance(booking, Booking)
     assert (booking.booking_code, booking.priority) == ("F-1", "U")
     assert booking.details.exemption == "E01"
+    assert booking.details.agenda == "CUP"
     assert booking.details.nre == "1300A4000000248"
     assert booking.details.prescribed_on == date(2026, 11, 1)
     assert message.paths[Field.NRE] == "ZPR-2.1"
@@ -367,7 +368,7 @@ def test_without_msh_7_the_arrival_orders_and_is_told() -> None:
         (siu() + b"NTE|" + b"x" * FRAME_BYTES, Reason.TOO_LARGE),
         (siu() + b"NTE|1\r" * 2000, Reason.TOO_LARGE),
         (siu() + b"NTE||" + b"x" * 65_537, Reason.TOO_LARGE),
-        (siu() + b"OBR|" + b"&" * 60_000, Reason.TOO_LARGE),
+        (siu() + b"OBR||" + b"&" * 60_000, Reason.TOO_LARGE),
     ],
 )
 def test_caps_and_cut_messages(raw: bytes, reason: Reason) -> None:

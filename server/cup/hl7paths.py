@@ -42,6 +42,30 @@ PATHS: Final[Mapping[Field, tuple[str, ...]]] = {
     Field.LANGUAGE: ("PID-15.1",),
 }
 
+_FIELDS: Final[Mapping[str, frozenset[int]]] = {
+    "AIG": frozenset({8, 11, 12}),
+    "AIL": frozenset({3, 6, 9, 10}),
+    "AIP": frozenset({3, 6, 9, 10}),
+    "AIS": frozenset({3, 4, 7, 8}),
+    "DG1": frozenset({3, 4}),
+    "MRG": frozenset({1}),
+    "OBR": frozenset({2, 16, 31}),
+    "ORC": frozenset({2, 4, 12}),
+    "PID": frozenset({2, 3, 4, 5, 7, 8, 11, 13, 14, 15, 19, 40}),
+    "PV1": frozenset({3, 7, 8, 9, 15}),
+    "SCH": frozenset({1, 2, 5, 7, 9, 10, 11, 25, 26, 27}),
+    "TQ1": frozenset({7, 8, 9}),
+}
+"""All that is read; only this is split."""
+
+
+def find_fields(mapped: Mapping[Field, Path]) -> dict[str, frozenset[int]]:
+    """The fields to read of each segment, with those that a source's settings name."""
+    fields = dict(_FIELDS)
+    for path in mapped.values():
+        fields[path.segment] = fields.get(path.segment, frozenset()) | {path.field}
+    return fields
+
 
 def find_mapped(mapping: SourceMapping) -> dict[Field, Path]:
     """The places that the source's settings name; what is no path is passed over."""

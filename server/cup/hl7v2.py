@@ -25,7 +25,7 @@ from server.cup.booking import (
     Order,
     Reason,
 )
-from server.cup.hl7paths import DEFAULTS, find_mapped, name_paths
+from server.cup.hl7paths import DEFAULTS, find_fields, find_mapped, name_paths
 from server.cup.hl7wire import (
     CUT,
     FRAME_BYTES,
@@ -51,9 +51,6 @@ _EVENTS: Final[Mapping[str, BookingEvent]] = {
     "S26": BookingEvent.NO_SHOW,
 }
 _MERGES: Final = frozenset({"A18", "A34", "A36", "A40"})
-_SEGMENTS: Final = frozenset(
-    "AIG AIL AIP AIS DG1 MRG OBR ORC PID PV1 SCH TQ1".split()  # noqa: SIM905
-)
 _VERSION: Final = re.compile(r"2\.[3-8](\.\d)?", re.ASCII)
 _DATES: Final = frozenset(
     {Field.BIRTH_DATE, Field.PRESCRIBED_ON, Field.BOOKED_ON, Field.OFFERED_ON}
@@ -127,8 +124,7 @@ class _Reader:
         is_booking = kind == "SIU" and self._event in _EVENTS
         if not is_booking and not (kind == "ADT" and self._event in _MERGES):
             raise Unreadable(Reason.NOT_A_BOOKING, "MSH-9")
-        mapped = {path.segment for path in self._mapped.values()}
-        self._segments = Segments.parse(lines, header, _SEGMENTS | mapped)
+        self._segments = Segments.parse(lines, header, find_fields(self._mapped))
 
     def read(self) -> tuple[Booking | Merge, tuple[Notice, ...]]:
         """What the message says.

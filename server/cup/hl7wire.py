@@ -8,7 +8,7 @@ writes values into the process log and repeats ``\\.sp99999999\\`` as often as i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -161,17 +161,16 @@ class Segments:
     found: dict[str, list[hl7.Segment]] = field(repr=False)
 
     @classmethod
-    def parse(cls, lines: Sequence[str], header: Header, names: Iterable[str]) -> Segments:
-        """Check the caps of all segments, split those that are named.
+    def parse(
+        cls, lines: Sequence[str], header: Header, wanted: Mapping[str, frozenset[int]]
+    ) -> Segments:
+        """Check the caps of all segments, split the wanted fields of those that are named.
 
         :raises Unreadable: over a cap, or no message of one header and segments.
         """
         _check_caps(lines, header)
-        wanted = tuple(names)
-        kept = [line for line in lines[1:] if line[:3] in wanted]
-        head = "MSH" + header.separator + header.delimiters
-        rest = lines[0].split(header.separator, 2)
-        kept.insert(0, head + header.separator + (rest[2] if len(rest) > 2 else ""))
+        kept = [_blank(line, header, wanted[line[:3]]) for line in lines[1:] if line[:3] in wanted]
+        kept.insert(0, f"MSH{header.separator}{header.delimiters}{header.separator}")
         text = "\r".join(kept)
         if sum(map(text.count, header.separator + header.delimiters)) > _DELIMITERS_READ:
             raise Unreadable(Reason.TOO_LARGE)
@@ -182,6 +181,8 @@ class Segments:
 
     def text(self, path: Path) -> str:
         """The text at a path, of the first segment and repetition that has one."""
+        if path.segment == "MSH":
+            return self.header.component(path.field, path.component)
         for number in range(len(self.found.get(path.segment, ()))):
             for repetition in self.repetitions(path.segment, path.field, number):
                 found = component(repetition, path.component, path.subcomponent)
@@ -279,6 +280,14 @@ def _from_hexadecimal(digits: str) -> str:
         return found.decode("utf-8")
     except UnicodeDecodeError:
         return found.decode("latin-1")
+
+
+def _blank(line: str, header: Header, wanted: frozenset[int]) -> str:
+    """A segment without what nobody reads: splitting is most of what a message costs."""
+    texts = line.split(header.separator)
+    last = max(wanted) + 1
+    kept = (text if at in wanted else "" for at, text in enumerate(texts[1:last], start=1))
+    return header.separator.join((texts[0], *kept))
 
 
 def _check_caps(lines: Sequence[str], header: Header) -> None:

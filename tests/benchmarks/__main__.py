@@ -1,4 +1,4 @@
-"""The command: ``python -m tests.benchmarks [session|idle|page|admit] [--rounds N]``."""
+"""The command: ``python -m tests.benchmarks [NAME] [--rounds N]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import admit, idle, page, session
+from tests.benchmarks import admit, csvimport, idle, mllp, page, session
 from tests.benchmarks.report import Report
 
 Benchmark = Callable[[Path, int], Awaitable[Report]]
@@ -21,6 +21,8 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "idle": idle.measure,
     "page": page.measure,
     "admit": admit.measure,
+    "mllp": mllp.measure,
+    "csvimport": csvimport.measure,
 }
 ROUNDS: Final = 20
 

@@ -16,7 +16,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / "build"
-_PACKAGES: Final = ("aiohttp", "uvloop", "msgspec", "sqlalchemy", "picows", "playwright")
+_PACKAGES: Final = ("aiohttp", "uvloop", "msgspec", "sqlalchemy", "picows", "hl7", "playwright")
 
 
 @dataclass(frozen=True, slots=True)
