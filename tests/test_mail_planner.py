@@ -299,7 +299,7 @@ async def test_a_late_booking_gets_its_invitation_only(
 
     [mail] = box.messages
     content = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    assert "L'ultimo giorno per disdire era martedì 24 novembre" in content
+    assert "La visita è vicina: se non può esserci" in content
 
 
 async def test_a_server_that_was_down_sends_one_reminder_not_two(

@@ -155,7 +155,7 @@ def test_the_invitation_says_until_when_to_cancel() -> None:
 
     assert in_time.subject == "La sua visita in video: giovedì 26 novembre, ore 10:40"
     assert "disdica entro martedì 24 novembre" in in_time.text
-    assert "L'ultimo giorno per disdire era martedì 24 novembre" in late.text
+    assert "La visita è vicina: se non può esserci" in late.text
 
 
 def test_the_code_is_the_derived_one_and_ends_after_ten_minutes() -> None:
