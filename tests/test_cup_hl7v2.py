@@ -321,7 +321,8 @@ def test_a_sender_that_is_not_of_this_source_is_rejected() -> None:
 def test_a_source_says_where_and_in_what_words() -> None:
     mapping = Mapping(
         hl7_paths={"booking_code": "SCH-2.1", "exemption": "ZPR-3", "nre": "ZPR-2.1",
-                   "prescribed_on": "ZPR-4", "agenda": "MSH-3", "not_a_field": "ZPR-5", "phone": "wrong"},
+                   "prescribed_on": "ZPR-4", "agenda": "MSH-3",
+                   "not_a_field": "ZPR-5", "phone": "wrong"},
         words={"priority": {"1": "U"}, "exemption": {"E 01": "E01"}},
     )  # fmt: skip
     raw = siu("SCH|C-1|F-1", "TQ1|||||||20261201093000||1", "ZPR||1300A4000000248|E 01|20261101")
