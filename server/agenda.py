@@ -319,7 +319,7 @@ def _say(words: Translator, visit: Visit, chip: Chip, now: datetime) -> str:
         Chip.TEST_OK: _("Device test passed"),
         Chip.TEST_FAILED: _("Device test not passed"),
         Chip.CONFIRMED: _("Confirmed by the patient"),
-        Chip.CANCEL_ASKED: _("The patient has asked to cancel"),
+        Chip.CANCEL_ASKED: _("Has asked to cancel"),
         Chip.AWAY: _("Left the room, can come back"),
         Chip.IN_VISIT: _("In the visit"),
         Chip.TO_CLOSE: _("To be closed: outcome missing"),

@@ -19,7 +19,7 @@ from server.app import create_app
 from server.db import Database
 from server.joinlink import JoinLink, derive_device_code, derive_link
 from server.keyring import Keyring
-from server.models import LogEntry, Organisation, PatientMessage, Phase, Visit
+from server.models import LogEntry, MessageKind, PatientMessage, Visit
 from server.services import CLOCK
 from server.settings import Settings
 
@@ -72,9 +72,9 @@ class Telephone:
         return await self._post_json("/api/join", body)
 
     async def ask_code(
-        self, locator: str, *, secret: str = "", birth_date: str = BIRTH_DATE
+        self, locator: str, *, secret: str = "", code: str = "", birth_date: str = BIRTH_DATE
     ) -> Reply:
-        body = {"locator": locator, "secret": secret, "birth_date": birth_date}
+        body = {"locator": locator, "secret": secret, "code": code, "birth_date": birth_date}
         return await self._post_json("/api/join/code", body)
 
     async def _post_json(self, path: str, body: dict[str, str]) -> Reply:
@@ -150,19 +150,13 @@ async def sent_code_of(database: Database, keyring: Keyring, visit: Visit) -> st
     return derive_device_code(key, visit.id, issued_at)
 
 
-async def let_messages_leave(database: Database, visit: Visit) -> None:
-    """Put the organisation of a visit into the phase *attivo*."""
-    async with database.begin(visit.organisation_id) as session:
-        organisation = await session.get_one(Organisation, visit.organisation_id)
-        organisation.phase = Phase.ATTIVO
-
-
-async def messages_of(database: Database, visit: Visit) -> list[PatientMessage]:
-    """What was queued for the patient of a visit, in order."""
+async def messages_of(database: Database, visit: Visit, kind: MessageKind) -> list[PatientMessage]:
+    """The messages of one kind that were queued for the patient of a visit, in order."""
     async with database.read(visit.organisation_id) as session:
         rows = await session.scalars(
             select(PatientMessage)
             .where(PatientMessage.visit_id == visit.id)
+            .where(PatientMessage.kind == kind)
             .order_by(PatientMessage.created_at)
         )
         return list(rows)

@@ -286,8 +286,7 @@ async def late_messages(site: Site, *visits: Visit) -> list[list[tuple[str, str]
     return [
         [
             (message.occasion, message.parameters)
-            for message in await messages_of(site.database, visit)
-            if message.kind is MessageKind.LATE
+            for message in await messages_of(site.database, visit, MessageKind.LATE)
         ]
         for visit in visits
     ]

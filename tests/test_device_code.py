@@ -21,7 +21,6 @@ from tests.patients import (
     Practice,
     Telephone,
     acts_of,
-    let_messages_leave,
     link_of,
     load_visit,
     messages_of,
@@ -39,10 +38,8 @@ async def practice(database_url: str, data_dir: Path, keyring: Keyring) -> Async
 
 
 @pytest.fixture
-async def visit(cast: Cast, make_visit: MakeVisit, database: Database) -> Visit:
-    visit = await make_visit(cast.toscana)
-    await let_messages_leave(database, visit)
-    return visit
+async def visit(cast: Cast, make_visit: MakeVisit) -> Visit:
+    return await make_visit(cast.toscana)
 
 
 @pytest.fixture
@@ -129,9 +126,9 @@ async def test_first_device_is_told_and_closed(
 async def test_the_message_keeps_the_moment_and_not_the_code(
     second: Telephone, visit: Visit, database: Database, keyring: Keyring
 ) -> None:
-    [message] = await messages_of(database, visit)
+    [message] = await messages_of(database, visit, MessageKind.DEVICE_CODE)
 
-    assert (message.kind, message.state) == (MessageKind.DEVICE_CODE, DispatchState.QUEUED)
+    assert message.state is DispatchState.QUEUED
     issued_at = (await load_visit(database, visit)).device_code_issued_at
     assert issued_at is not None
     assert json.loads(message.parameters) == {"issued_at": issued_at.isoformat()}
@@ -155,7 +152,7 @@ async def test_a_browser_that_needs_no_code_gets_none(
     asked = await first.ask_code(visit.locator, secret=link.fragment)
 
     assert asked.json == {"is_sent": False}
-    assert await messages_of(database, visit) == []
+    assert await messages_of(database, visit, MessageKind.DEVICE_CODE) == []
     assert (await load_visit(database, visit)).device_code_issued_at is None
 
 
@@ -181,10 +178,11 @@ async def test_only_link_and_birth_date_together_send_a_code(
         await stranger.ask_code("0123456789", secret=link.fragment),
     ]
     without_secret = await stranger.ask_code(visit.locator)
+    by_spoken_code = await stranger.ask_code(visit.locator, code=link.code)
 
-    assert [reply.json["code"] for reply in replies] == ["not_matched"] * 3
+    assert [reply.json["code"] for reply in (*replies, by_spoken_code)] == ["not_matched"] * 4
     assert without_secret.json["reason"] == "no_code"
-    assert await messages_of(database, visit) == []
+    assert await messages_of(database, visit, MessageKind.DEVICE_CODE) == []
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,6 @@ async def test_without_an_address_the_patient_calls_the_desk(
     identity: Identity,
 ) -> None:  # fmt: skip
     visit = await make_visit(cast.toscana, identity=identity)
-    await let_messages_leave(database, visit)
     link = await link_of(database, keyring, visit)
     await practice.telephone().claim(visit.locator, secret=link.fragment)
     second = practice.telephone()
@@ -208,7 +205,7 @@ async def test_without_an_address_the_patient_calls_the_desk(
     asked = await second.ask_code(visit.locator, secret=link.fragment)
 
     assert claimed.json["code"] == asked.json["code"] == "other_device_call"
-    assert await messages_of(database, visit) == []
+    assert await messages_of(database, visit, MessageKind.DEVICE_CODE) == []
 
 
 async def test_in_the_test_phase_no_code_is_promised(
@@ -220,7 +217,7 @@ async def test_in_the_test_phase_no_code_is_promised(
     asked = await practice.telephone().ask_code(visit.locator, secret=link.fragment)
 
     assert asked.json["code"] == "other_device_call"
-    assert await messages_of(database, visit) == []
+    assert await messages_of(database, visit, MessageKind.DEVICE_CODE) == []
 
 
 # ---- how often -------------------------------------------------------------------------
@@ -239,7 +236,7 @@ async def test_one_code_a_minute_and_three_an_hour(
     assert (soon.status, soon.json["code"]) == (429, "too_many_attempts")
     assert 50 < soon.json["wait_seconds"] <= 60
     assert statuses == [200, 200, 429]
-    assert len(await messages_of(database, visit)) == 3
+    assert len(await messages_of(database, visit, MessageKind.DEVICE_CODE)) == 3
     practice.clock.move(hours=1)
     assert (await second.ask_code(visit.locator, secret=link.fragment)).status == 200
     assert (await load_visit(database, visit)).failed_claims == 0
@@ -255,7 +252,7 @@ async def test_parallel_requests_send_one_code(
     )
 
     assert [reply.status for reply in replies].count(200) == 1
-    assert len(await messages_of(database, visit)) == 1
+    assert len(await messages_of(database, visit, MessageKind.DEVICE_CODE)) == 1
 
 
 # ---- J8: once, ten minutes, in this browser ----------------------------------------------
@@ -371,6 +368,18 @@ async def test_parallel_guesses_get_five_tries(
 
     looked_at = [reply for reply in replies if reply.json["code"] == "code_wrong"]
     assert len(looked_at) == (await load_visit(database, visit)).device_code_attempts <= 5
+
+
+async def test_asking_again_looks_at_no_code(
+    practice: Practice, second: Telephone, visit: Visit, link: JoinLink, database: Database
+) -> None:
+    practice.clock.move(seconds=61)
+
+    asked = await second.ask_code(visit.locator, secret=link.fragment, code="000000")
+
+    assert asked.json == {"is_sent": True}
+    assert (await load_visit(database, visit)).device_code_attempts == 0
+    assert "link.claim_failed" not in await acts_of(database, visit)
 
 
 async def test_a_code_without_the_link_is_no_code(

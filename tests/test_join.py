@@ -216,7 +216,7 @@ async def test_second_device_needs_the_code_and_takes_over(
     refused = await second.claim(visit.locator, secret=link.fragment)
     taken = await second.claim(visit.locator, secret=link.fragment, code=link.spoken_code)
 
-    assert (refused.status, refused.json["code"]) == (403, "other_device_call")
+    assert (refused.status, refused.json["code"]) == (403, "other_device")
     assert taken.status == 200
     assert len(await live_devices(database, visit)) == 1
     assert (await first.get(f"/v/{visit.locator}/check-in")).location == f"/v/{visit.locator}"

@@ -8,7 +8,7 @@ locator cannot slow the right person. Failures never revoke a link.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from hmac import compare_digest
@@ -146,13 +146,14 @@ async def ask_code(
     browser: Browser,
     now: datetime,
 ) -> Claimed:
-    """Send a code to the patient, if that is what a claim would need.
+    """Send a code to the patient, if that is what a claim without one would need.
 
     ``OTHER_DEVICE``: it is on its way, with the token for this browser. ``CLAIMED``: none is
     needed, and nothing was claimed.
 
     :raises TooManyAttempts: too early after a wrong answer, or after the last code.
     """
+    brought = replace(brought, code="", device_code="")
     join_key = await _load_join_key(database, keyring, visit)
     if not _is_worth_a_look(join_key, visit, brought, now):
         return Claimed(Answer.NOT_MATCHED)
