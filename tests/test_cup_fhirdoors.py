@@ -5,6 +5,7 @@ The real application over HTTP, on both databases; every answer is read by fhir.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import json
@@ -237,6 +238,37 @@ async def test_an_appointment_waits_in_quarantine_for_its_patient(cup: Cup, book
     assert await books.messages(MessageState.QUARANTINED) == []
     read, _ = await cup.send("GET", "/Appointment/a1")
     assert read.status == 200
+
+
+async def test_a_prescription_that_comes_late_completes_its_booking(cup: Cup, books: Books) -> None:
+    """Also of an appointment that says when it was changed: then it is as new, and says more."""
+    await cup.send("POST", "/Patient", PATIENT)
+    stamped = {**APPOINTMENT, "meta": {"lastUpdated": "2026-11-20T10:00:00Z", "versionId": "3"}}
+    created, _ = await cup.send("POST", "/Appointment", stamped)
+    _, _, before = await books.booking("TC-9001")
+    await cup.send("POST", "/ServiceRequest", REQUEST)
+
+    visit, _, after = await books.booking("TC-9001")
+    assert created.status == 201
+    assert (before.nre, after.nre) == ("", "090A04000000077")
+    assert visit.link_version == 1
+
+
+async def test_all_at_once_is_as_good_as_one_by_one(cup: Cup, books: Books) -> None:
+    body = {"resourceType": "Organization", "id": "o1", "name": "AUSL"}
+
+    await asyncio.gather(
+        cup.send("POST", "/Appointment", APPOINTMENT),
+        cup.send("PUT", "/Patient/p1", PATIENT),
+        cup.send("PUT", "/Organization/o1", body),
+        cup.send("PUT", "/Organization/o1", body),
+        cup.send("POST", "/Appointment", APPOINTMENT),
+        cup.send("POST", "/ServiceRequest", REQUEST),
+    )
+
+    _, _, details = await books.booking("TC-9001")
+    assert details.nre == "090A04000000077"
+    assert await books.messages(MessageState.QUARANTINED) == []
 
 
 async def test_what_is_kept_is_sealed_and_its_ids_are_hashed(cup: Cup, database: Database) -> None:
@@ -615,6 +647,14 @@ async def test_formats(cup: Cup, headers: dict[str, str], status: int) -> None:
     )
 
     assert answer.status == status
+
+
+async def test_the_cap_of_forms_is_not_the_cap_of_bundles(cup: Cup) -> None:
+    narrative = {"status": "generated", "div": f"<div xmlns='x'>{'a' * 3_000_000}</div>"}
+
+    answer, _ = await cup.send("POST", "/Appointment", contained() | {"text": narrative})
+
+    assert answer.status == 201
 
 
 async def test_a_bad_body_is_kept_and_can_be_replayed_by_sending_it_right(

@@ -17,7 +17,6 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import delete, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.cup.booking import Fault, Message, Reason
@@ -143,6 +142,7 @@ class Intake:
         if not kept:
             return set()
         async with self._database.begin(self._source.organisation_id) as session:
+            await self._take_turn(session)
             indexes = {
                 number: await self._index(
                     session, text(resource, "resourceType"), text(resource, "id")
@@ -190,6 +190,7 @@ class Intake:
         those that wait."""
         index, waiting = index_entries(known), set[str]()
         async with self._database.begin(self._source.organisation_id) as session:
+            await self._take_turn(session)
             for message in messages:
                 entry = known[message.line - 1]
                 row = await self._find_appointment(session, entry.resource, message, now)
@@ -262,20 +263,27 @@ class Intake:
         }:
             return
         (completed,) = parse_entries(known, text(document, "timestamp"), self._settings, now)
+        message_id = message.id
         if message.state is MessageState.QUARANTINED:
-            async with self._database.begin(organisation) as session:
-                message = await session.get_one(InboxMessage, message.id)
-                await seal_message(self._keyring, session, message, completed.raw)
-            with suppress(Conflict):  # a person was faster
-                await replay(self._database, self._keyring, organisation, message.id, now)
-            message_id = message.id
+            await self._replay(message.id, completed.raw, now)
         else:
             (receipt,) = await self._inbox.receive(self._source, [completed], now)
             message_id = receipt.message_id
         async with self._database.begin(organisation) as session:
+            await self._take_turn(session)
             row = await session.get_one(FhirResource, appointment_id)
-            row.message_id = message_id
-            await self._await(session, row, list(_missing_of(known)))
+            if row.message_id == message.id:  # else a newer one has come meanwhile
+                row.message_id = message_id
+                await self._await(session, row, list(_missing_of(known)))
+
+    async def _replay(self, message_id: str, raw: bytes, now: datetime) -> None:
+        """Try a message in quarantine again, with what it waited for."""
+        organisation = self._source.organisation_id
+        async with self._database.begin(organisation) as session:
+            message = await session.get_one(InboxMessage, message_id)
+            await seal_message(self._keyring, session, message, raw)
+        with suppress(Conflict):  # a person was faster, or a newer message
+            await replay(self._database, self._keyring, organisation, message_id, now)
 
     # ---- rows ------------------------------------------------------------------------------
 
@@ -296,7 +304,6 @@ class Intake:
     async def _add_row(
         self, session: AsyncSession, index: str, kind: str, now: datetime
     ) -> FhirResource:
-        """A new row, or the one that another request has added meanwhile."""
         row = FhirResource(
             organisation_id=self._source.organisation_id,
             source_id=self._source.id,
@@ -304,12 +311,15 @@ class Intake:
             kind=kind,
             updated_at=now,
         )
-        try:
-            async with session.begin_nested():
-                session.add(row)
-        except IntegrityError:
-            return (await self._find_rows(session, [index]))[index]
+        session.add(row)
+        await session.flush()
         return row
+
+    async def _take_turn(self, session: AsyncSession) -> None:
+        """The requests of a source write one after the other, as its messages do."""
+        await session.execute(
+            select(Source.id).where(Source.id == self._source.id).with_for_update()
+        )
 
 
 async def resource_index(
