@@ -52,7 +52,7 @@ async def replay(
                 await taking.take(message)
             await work.close()
             await work.finish()
-            facts = {"message": row.id, "state": receipt.state.value}
+            facts = {"message": row.id, "became": receipt.state.value}
             act = Act.CUP_MESSAGE_REPLAYED
             entry = Entry(now, act, _role(by, role), by, row.visit_id, dict(facts))
             await append(session, organisation, entry)
