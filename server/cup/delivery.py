@@ -23,8 +23,9 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from server.cup import fhirout, mllp
 from server.cup.csvout import CsvFolder
+from server.cup.fhirout import send as send_fhir
+from server.cup.mllp import send as send_hl7
 from server.cup.outgoing import Sender, Verdict
 from server.cup.parcels import (
     SEND_SECONDS,
@@ -263,8 +264,8 @@ async def lifetime(app: web.Application) -> AsyncIterator[None]:
 def make_senders(data_folder: Path) -> dict[Connector, Sender]:
     """How each language is sent."""
     return {
-        Connector.HL7V2: mllp.send,
-        Connector.FHIR: fhirout.send,
+        Connector.HL7V2: send_hl7,
+        Connector.FHIR: send_fhir,
         Connector.CSV: CsvFolder(data_folder).send,
     }
 
