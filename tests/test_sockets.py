@@ -697,7 +697,9 @@ async def test_a_client_that_does_not_read_is_cut_after_a_while(
 
     assert (await again.wait("welcome"))["resumed"]
     missed = await again.settle()
-    assert [one["type"] for one in missed] == ["candidates"] * 10 + ["away", "returned"]
+    kinds = [one["type"] for one in missed]
+    assert sorted(kinds) == ["away", *["candidates"] * 10, "returned"]
+    assert kinds[-1] == "returned"
 
 
 async def test_a_silent_socket_is_asked_and_then_cut(house: House) -> None:
