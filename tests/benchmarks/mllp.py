@@ -33,9 +33,9 @@ from server.sources import Listener, SourceSettings, write_settings
 from tests.benchmarks.report import ROOT, Goal, Report, Spread, percentile, ratios
 from tests.benchmarks.targets import Server, accanto_command, find_free_port, running
 
-MESSAGES: Final = 200
+MESSAGES: Final = 100
 """In one round: the clock of the processes ticks every ten milliseconds."""
-WARM_UP_MESSAGES: Final = 400
+WARM_UP_MESSAGES: Final = 200
 CONNECTIONS: Final = (1, 32)
 _VECTOR: Final = ROOT / "tests/vectors/cup/siu-s12-full.hl7"
 _END: Final = b"\x1c\r"
