@@ -132,6 +132,18 @@ class People:
         if merged.codice_fiscale and merged.codice_fiscale != known.codice_fiscale:
             await self._recode(patient, merged.codice_fiscale)
 
+    async def confirm(self, patient: Patient, said: Identity, before: str, order: str) -> None:
+        """The message of the order ``before`` has been said again: what a person has corrected
+        since stays, what another message has said in between does not."""
+        orders = read_orders(patient.identity_orders)
+        own = {name: order for name in orders_of(said, order) if orders.get(name) == before}
+        if own:
+            patient.identity_orders = write_orders(orders | own)
+        others = orders_of(said, order).keys() - own.keys()
+        if others:
+            rest = {name: getattr(said, name) for name in others}
+            await self.learn(patient, Identity(**rest), dict.fromkeys(others, order))
+
     async def _recode(self, patient: Patient, codice_fiscale: str) -> None:
         """The codice fiscale is new: the old one keeps leading here."""
         index = await self._work.person_index(codice_fiscale)

@@ -228,6 +228,9 @@ class Taking:
         if order < appointment.message_order:
             return await self._apply_late(message, row, visit, said)
         if appointment.import_digest == row.content_digest:
+            await self._people.confirm(
+                appointment.patient, booking.identity, appointment.message_order, order
+            )
             appointment.message_order = order
             effect = Effect.UPDATED if assign_known(work, visit) else Effect.UNCHANGED
             applied = Applied(effect, visit, [])
@@ -252,7 +255,7 @@ class Taking:
         self, message: Message, row: InboxMessage, visit: Visit, said: Said
     ) -> Receipt:
         """Newer messages have spoken: only what none of them said is still worth something."""
-        history = await self._load_history(said.booking.booking_code)
+        history = await self._load_history(said.booking.booking_code, row)
         canonical = [(order, await self._name_people(each)) for order, each in history]
         late = (said.order, await self._name_people(said.booking))
         missed = None
@@ -270,8 +273,10 @@ class Taking:
         notices = (*message.notices, *applied.notices)
         return self._accept(row, MessageState.APPLIED, notices, applied)
 
-    async def _load_history(self, booking_code: str) -> list[tuple[str, Booking]]:
-        """What the messages of a booking have said so far, by their order."""
+    async def _load_history(
+        self, booking_code: str, late: InboxMessage
+    ) -> list[tuple[str, Booking]]:
+        """What the other messages of a booking have said so far, by their order."""
         work = self._work
         await work.flush()
         rows = await work.session.scalars(
@@ -279,6 +284,7 @@ class Taking:
             .where(InboxMessage.source_id == work.source.id)
             .where(InboxMessage.booking_code == booking_code)
             .where(InboxMessage.state.in_(_FOLDED))
+            .where(InboxMessage.id != late.id)
         )
         history = [
             (row.message_order, message.body)
