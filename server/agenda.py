@@ -18,7 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit import Act, ActorRole, Entry, append
 from server.auth import CLINICIAN, Actor, Route, actor_of
-from server.caseload import LATE_CHOICES, STILL_TO_COME, age_on, load_visit_of, visits_of
+from server.caseload import (
+    LATE_CHOICES,
+    STILL_TO_COME,
+    age_on,
+    load_unassigned,
+    load_visit_of,
+    visits_of,
+)
 from server.errors import Conflict, InvalidInput
 from server.i18n import ROME, Translator
 from server.joinlink import ROOM_CLOSES, ROOM_OPENS
@@ -142,12 +149,14 @@ async def show_agenda(request: web.Request) -> web.StreamResponse:
         await warm_keys(request.app[KEYRING], session, visits)
         signs = await _load_signs(request, session, visits)
         rows = [await _make_row(request, session, visit, signs, words) for visit in visits]
+        unassigned = await load_unassigned(session, *day_bounds(now))
     return request.app[PAGES].render(
         request,
         "staff/agenda.html",
         actor=actor,
         now=now,
         rows=rows,
+        unassigned=unassigned,
         next_row=next((row for row in rows if row.visit.appointment.start > now), None),
         late_minutes=max((row.visit.late_minutes for row in rows), default=0),
         late_choices=LATE_CHOICES,

@@ -20,6 +20,7 @@ from server import (
     metrics,
     notes,
     sessionlog,
+    takeover,
     visit,
     waiting,
 )
@@ -51,6 +52,7 @@ _FEATURES = (
     booking,
     waiting,
     agenda,
+    takeover,
     visit,
     notes,
     desk,

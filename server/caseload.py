@@ -6,7 +6,8 @@ The one place that says "assigned to me": a visit of a colleague, or of another 
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Select, select
@@ -46,6 +47,22 @@ async def load_visit_of(session: AsyncSession, clinician_id: str, visit_id: str)
     if visit is None:
         raise NotFound
     return visit
+
+
+async def load_unassigned(session: AsyncSession, start: datetime, end: datetime) -> Sequence[Visit]:
+    """The visits to come in a span that no clinician has, with their clinics; nobody's names."""
+    found = await session.scalars(
+        select(Visit)
+        .join(Visit.appointment)
+        .outerjoin(Appointment.clinic)
+        .where(Appointment.clinician_id.is_(None))
+        .where(Appointment.start >= start)
+        .where(Appointment.start < end)
+        .where(Visit.state.in_(STILL_TO_COME))
+        .order_by(Appointment.start, Visit.id)
+        .options(contains_eager(Visit.appointment).contains_eager(Appointment.clinic))
+    )
+    return found.all()
 
 
 def age_on(day: date, birth_date: date) -> int:

@@ -82,7 +82,9 @@ class Database:
     write lock at the start of a transaction, not in its middle."""
 
     def __init__(self, url: str) -> None:
-        self.engine: AsyncEngine = create_async_engine(url, pool_pre_ping="postgresql" in url)
+        self.engine: AsyncEngine = create_async_engine(
+            url, pool_pre_ping="postgresql" in url, hide_parameters=True
+        )
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)

@@ -17,7 +17,7 @@ from server.caseload import age_on
 from server.db import Database
 from server.i18n import ROME
 from server.keyring import Keyring
-from server.models import CheckIn, LogEntry, MessageKind, Visit, VisitState
+from server.models import CheckIn, LogEntry, MessageKind, User, Visit, VisitState
 from server.sealed import Answers, Identity, seal_answers
 from server.services import DATABASE
 from tests.conftest import ROSA, Cast, MakeVisit
@@ -100,6 +100,32 @@ async def test_colleagues_and_other_organisations_are_not_in_it(
 
     assert page.text.count('data-testid="agenda-row"') == 1
     assert set(await load_states(clinician)) == {own.id}
+
+
+async def test_a_visit_of_nobody_is_shown_without_a_name_and_can_be_taken_once(
+    site: Site, cast: Cast, make_visit: MakeVisit
+):
+    stranger = User(code="SOSTITUTO-1")
+    visit = await make_visit(cast.toscana, clinician=stranger)
+    foreign = await make_visit(cast.emilia, clinician=stranger)
+    clinician = await site.staff(cast.toscana.clinician)
+    colleague = await site.staff(cast.toscana.colleague)
+
+    page = await colleague.get("/agenda")
+
+    assert visit.appointment.booking_code in page.text
+    assert foreign.appointment.booking_code not in page.text
+    assert "Bertolucci" not in page.text
+    assert (await clinician.get(f"/visits/{visit.id}")).status == 404
+    assert (await clinician.post(f"/visits/{foreign.id}/take")).status == 404
+
+    taken = await clinician.post(f"/visits/{visit.id}/take")
+
+    assert (taken.status, taken.location) == (303, f"/visits/{visit.id}")
+    assert (await clinician.get(taken.location)).status == 200
+    assert (await colleague.post(f"/visits/{visit.id}/take")).status == 404
+    assert visit.appointment.booking_code not in (await colleague.get("/agenda")).text
+    assert set(await load_states(clinician)) == {visit.id}
 
 
 @pytest.mark.parametrize("role", ["desk", "manager", "auditor", "administrator"])

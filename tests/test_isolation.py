@@ -68,6 +68,7 @@ STAFF: dict[str, set[str]] = {
     "POST /agenda/late": CLINICIAN,
     "GET /visits/{visit_id}": CLINICIAN,
     "POST /visits/{visit_id}/late": CLINICIAN,
+    "POST /visits/{visit_id}/take": CLINICIAN,
     "POST /visits/{visit_id}/ticket": CLINICIAN,
     "POST /visits/{visit_id}/identity": CLINICIAN,
     "POST /visits/{visit_id}/eligibility": CLINICIAN,
