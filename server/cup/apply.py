@@ -73,30 +73,7 @@ async def create_visit(work: Work, people: People, said: Said) -> Applied:
     booking = said.booking
     if booking.start is None:
         raise FieldError(Field.START, Reason.MISSING)
-    placement = await people.place(None, booking, said.order, is_newest=True)
-    appointment = Appointment(
-        id=new_id(),
-        organisation_id=work.organisation,
-        source_id=work.source.id,
-        booking_code=booking.booking_code,
-        patient=placement.patient,
-        clinic_id=await work.clinic_id(booking),
-        clinician_id=_find_clinician(work, booking),
-        clinician_code=_code_of(booking),
-        status=AppointmentStatus.BOOKED,
-        start=booking.start,
-        end=booking.end or booking.start + USUAL_DURATION,
-        priority=booking.priority,
-        is_first_visit=bool(booking.is_first_visit),
-        details_version=1,
-        import_digest=said.digest,
-        message_order=said.order,
-        created_at=work.now,
-        updated_at=work.now,
-    )
-    owner = f"appointment:{appointment.id}"
-    await work.keyring.make_key(work.session, work.organisation, owner)
-    await seal_details(work.keyring, work.session, appointment, booking.details)
+    appointment = await _make_appointment(work, people, said, booking.start)
     visit = Visit(
         id=new_id(),
         organisation_id=work.organisation,
@@ -113,6 +90,36 @@ async def create_visit(work: Work, people: People, said: Said) -> Applied:
     else:
         _close(work, visit, said)
     return Applied(Effect.IMPORTED, visit, [])
+
+
+async def _make_appointment(work: Work, people: People, said: Said, start: datetime) -> Appointment:
+    """The appointment of a new booking, with its patient and its own key."""
+    booking = said.booking
+    placement = await people.place(None, booking, said.order, is_newest=True)
+    appointment = Appointment(
+        id=new_id(),
+        organisation_id=work.organisation,
+        source_id=work.source.id,
+        booking_code=booking.booking_code,
+        patient=placement.patient,
+        clinic_id=await work.clinic_id(booking),
+        clinician_id=_find_clinician(work, booking),
+        clinician_code=_code_of(booking),
+        status=AppointmentStatus.BOOKED,
+        start=start,
+        end=booking.end or start + USUAL_DURATION,
+        priority=booking.priority,
+        is_first_visit=bool(booking.is_first_visit),
+        details_version=1,
+        import_digest=said.digest,
+        message_order=said.order,
+        created_at=work.now,
+        updated_at=work.now,
+    )
+    owner = f"appointment:{appointment.id}"
+    await work.keyring.make_key(work.session, work.organisation, owner)
+    await seal_details(work.keyring, work.session, appointment, booking.details)
+    return appointment
 
 
 async def update_visit(work: Work, people: People, visit: Visit, said: Said) -> Applied:
