@@ -19,6 +19,7 @@ from server.cup.booking import Booking
 from server.sealed import Details, Identity
 
 USUAL_DURATION: Final = timedelta(minutes=30)
+_NOBODY: Final = Identity()
 
 _Struct = TypeVar("_Struct", Identity, Details)
 Times = tuple[datetime | None, datetime | None]
@@ -79,6 +80,12 @@ def difference(before: Booking, after: Booking) -> Booking:
         patient_keys=tuple(key for key in after.patient_keys if key not in before.patient_keys),
         details=_only_new(before.details, after.details),
     )
+
+
+def without(identity: Identity, other: Identity) -> Identity:
+    """The fields that the other does not say."""
+    names = [name for name, value in msgspec.structs.asdict(other).items() if value]
+    return msgspec.structs.replace(identity, **{name: getattr(_NOBODY, name) for name in names})
 
 
 def is_silent(booking: Booking) -> bool:

@@ -7,6 +7,7 @@ turn out to be one person become one.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
@@ -132,11 +133,17 @@ class People:
         if merged.codice_fiscale and merged.codice_fiscale != known.codice_fiscale:
             await self._recode(patient, merged.codice_fiscale)
 
-    async def confirm(self, patient: Patient, said: Identity, before: str, order: str) -> None:
-        """The message of the order ``before`` has been said again: what a person has corrected
-        since stays, what another message has said in between does not."""
+    async def confirm(
+        self, patient: Patient, said: Identity, known: Collection[str], order: str
+    ) -> None:
+        """A message says again what those of the orders ``known`` have said: what a person has
+        corrected since stays, what another booking has said in between does not."""
         orders = read_orders(patient.identity_orders)
-        own = {name: order for name in orders_of(said, order) if orders.get(name) == before}
+        own = {
+            name: order
+            for name in orders_of(said, order)
+            if orders.get(name) in known and orders[name] < order
+        }
         if own:
             patient.identity_orders = write_orders(orders | own)
         others = orders_of(said, order).keys() - own.keys()

@@ -33,7 +33,7 @@ from server.cup.booking import (
     Reason,
 )
 from server.cup.envelope import booking_code_of, clean, control_id_of
-from server.cup.fold import difference, fold, is_silent
+from server.cup.fold import difference, fold, is_other_person, is_silent, without
 from server.cup.merge import apply_merge
 from server.cup.people import People
 from server.cup.receipt import Receipt
@@ -229,7 +229,7 @@ class Taking:
             return await self._apply_late(message, row, visit, said)
         if appointment.import_digest == row.content_digest:
             await self._people.confirm(
-                appointment.patient, booking.identity, appointment.message_order, order
+                appointment.patient, booking.identity, {appointment.message_order}, order
             )
             appointment.message_order = order
             effect = Effect.UPDATED if assign_known(work, visit) else Effect.UNCHANGED
@@ -263,6 +263,10 @@ class Taking:
             before = fold(booking for _, booking in sorted(canonical, key=_by_order))
             after = fold(booking for _, booking in sorted([*canonical, late], key=_by_order))
             missed = difference(before, after)
+            if not is_other_person(late[1], after):
+                again = without(said.booking.identity, missed.identity)
+                orders = {order for order, _ in history}
+                await self._people.confirm(visit.appointment.patient, again, orders, said.order)
         if missed is None or is_silent(missed):
             applied = Applied(Effect.UNCHANGED, visit, [])
             return self._accept(row, MessageState.SUPERSEDED, message.notices, applied)
