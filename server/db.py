@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, NewType, cast
 
 from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Enum, String, Update, event
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -25,6 +25,8 @@ from sqlalchemy.orm import (
     with_loader_criteria,
 )
 from sqlalchemy.types import TypeDecorator
+
+from server.onehop import DRIVER
 
 OrganisationId = NewType("OrganisationId", str)
 EVERY_ORGANISATION: Final = OrganisationId("*")
@@ -82,8 +84,11 @@ class Database:
     write lock at the start of a transaction, not in its middle."""
 
     def __init__(self, url: str) -> None:
+        address = make_url(url)
+        if address.get_backend_name() == "sqlite":
+            address = address.set(drivername=DRIVER)
         self.engine: AsyncEngine = create_async_engine(
-            url, pool_pre_ping="postgresql" in url, hide_parameters=True
+            address, pool_pre_ping="postgresql" in url, hide_parameters=True
         )
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
