@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -183,11 +183,15 @@ class Feed:
 
 
 @pytest.fixture
-async def feed(database: Database, keyring: Keyring, cast: Cast) -> Feed:
+async def feed(
+    database: Database, keyring: Keyring, cast: Cast, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Feed]:
+    """At the end: nothing had to be taken one by one."""
     async with database.begin(EVERY_ORGANISATION) as session:
         source = Source(organisation_id=cast.toscana.organisation.id, code="prova")
         session.add(source)
-    return Feed(database, keyring, source)
+    yield Feed(database, keyring, source)
+    assert "one by one" not in caplog.text
 
 
 def draw_history(chance: random.Random) -> list[Step | Union]:

@@ -1,7 +1,7 @@
 """The inbox: messages of a source are kept and applied, each once, in one transaction.
 
-Only after its commit is anything said to the sender. All messages of a call share one savepoint;
-when one of them breaks it, each gets its own, so that what cannot be applied is still kept.
+Only after its commit is anything said to the sender. When one of the messages of a call breaks it,
+each is taken again in a savepoint of its own, so that what cannot be applied is still kept.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import bindparam, select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.cup.booking import Fault, Field, FileRejected, Message, Reason
@@ -41,6 +41,14 @@ _ROWS_PER_TRANSACTION: Final = 100
 """Few enough that a running server waits for the session log a fraction of a second."""
 _JSON_STARTS: Final = (b"{", b"[")
 _TRIES: Final = 3
+_LOCK: Final = (
+    select(Organisation)
+    .join(Source, Source.organisation_id == Organisation.id)
+    .where(Source.id == bindparam("source"))
+    .with_for_update(of=Source)
+)
+_OWN_TROUBLE: Final = frozenset({"08", "40", "53", "55", "57", "58"})
+"""PostgreSQL: connection, rollback, resources, locks, intervention, system."""
 _LOST_RACES: Final = frozenset({"40001", "40P01"})
 """PostgreSQL: could not serialise, deadlock. Nothing was written; the next try goes through."""
 
@@ -59,33 +67,37 @@ class Inbox:
 
         A bad message is no exception: its receipt says so.
         """
-        for tries_left in reversed(range(_TRIES)):
+        is_careful = False
+        for _ in range(_TRIES - 1):
             try:
-                async with self._database.begin(source.organisation_id) as session:
-                    return await self._receive(session, source, messages, now)
-            except DBAPIError as error:
-                if not tries_left or _state_of(error) not in _LOST_RACES:
+                return await self._receive(source, messages, now, is_careful=is_careful)
+            except Exception as error:
+                if _is_lost_race(error):
+                    continue
+                if is_careful or _is_ours(error):
                     raise
-        raise AssertionError("unreachable")
+                name = type(error).__name__
+                logger.warning("source %s: messages are taken one by one: %s", source.id, name)
+                is_careful = True
+        return await self._receive(source, messages, now, is_careful=is_careful)
 
     async def _receive(
-        self, session: AsyncSession, source: Source, messages: Sequence[Message], now: datetime
+        self, source: Source, messages: Sequence[Message], now: datetime, *, is_careful: bool
     ) -> list[Receipt]:
-        with session.no_autoflush:
-            work = await open_work(session, self._keyring, source, now)
-            try:
-                async with session.begin_nested():
-                    await work.load(messages)
-                    taking = Taking(work)
-                    receipts = [await taking.take(message) for message in messages]
-                    await work.close()
-            except Exception as error:  # noqa: BLE001 each is told of its own
-                _reraise_if_ours(error)
-                self._keyring.forget_made(session)
-                return [
-                    await self._take_alone(session, source, message, now) for message in messages
-                ]
-            await work.finish()
+        """All at once, and nothing is written when one of them breaks it; or each by itself."""
+        async with self._database.begin(source.organisation_id) as session:
+            with session.no_autoflush:
+                if is_careful:
+                    return [
+                        await self._take_alone(session, source, message, now)
+                        for message in messages
+                    ]
+                work = await open_work(session, self._keyring, source, now)
+                await work.load(messages)
+                taking = Taking(work)
+                receipts = [await taking.take(message) for message in messages]
+                await work.close()
+                await work.finish()
         return receipts
 
     async def _take_alone(
@@ -103,9 +115,8 @@ class Inbox:
                     receipt = await take(message)
                     await work.close()
             except Exception as error:
-                if is_broken:
+                if is_broken or _is_ours(error):
                     raise
-                _reraise_if_ours(error)
                 self._keyring.forget_made(session)
                 _log_without_values(source, error)
                 continue
@@ -117,21 +128,25 @@ class Inbox:
 async def open_work(session: AsyncSession, keyring: Keyring, source: Source, now: datetime) -> Work:
     """Begin with a source; its messages take turns, also of two servers: its row is locked
     (SQLite has locked everything)."""
-    organisation = await session.scalar(
-        select(Organisation)
-        .join(Source, Source.organisation_id == Organisation.id)
-        .where(Source.id == source.id)
-        .with_for_update(of=Source)
-    )
+    organisation = await session.scalar(_LOCK, {"source": source.id})
     if organisation is None:
         raise LookupError("no such source")
     return Work(session, keyring, source, organisation, now)
 
 
-def _reraise_if_ours(error: Exception) -> None:
-    """The database's own trouble is nobody's message: the sender has to come again."""
-    if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
-        raise error
+def _is_ours(error: Exception) -> bool:
+    """Whether it is the database's own trouble and nobody's message: the sender comes again."""
+    if not isinstance(error, DBAPIError):
+        return False
+    return (
+        isinstance(error, OperationalError | InterfaceError)
+        or error.connection_invalidated
+        or _state_of(error)[:2] in _OWN_TROUBLE
+    )
+
+
+def _is_lost_race(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and _state_of(error) in _LOST_RACES
 
 
 def _log_without_values(source: Source, error: Exception) -> None:

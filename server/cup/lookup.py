@@ -1,6 +1,7 @@
-"""What messages name, found in one statement: clinicians, clinics, organisations, people.
+"""The questions that every message asks of the database, as statements that are built once.
 
-The statement is built once; by ORM it would be six.
+What messages name (clinicians, clinics, organisations, people) is one statement; by ORM it would be
+six.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import bindparam, literal, select, union_all
+from sqlalchemy import bindparam, literal, or_, select, union_all
+from sqlalchemy.orm import contains_eager, joinedload
 
 from server.cup.booking import Booking
 from server.db import Base
-from server.models import UserRole
+from server.models import Appointment, InboxMessage, MessageState, UserRole, Visit
 
 _TABLES: Final = Base.metadata.tables
 _USERS: Final = _TABLES["user"]
@@ -51,6 +53,30 @@ LOOK_UP: Final = union_all(
     .where(_IDENTIFIERS.c.identifier_index.in_(_listed("keys"))),
 )  # fmt: skip
 """Everything that messages name, in one statement that is built once."""
+
+
+KNOWN_MESSAGES: Final = (
+    select(InboxMessage)
+    .where(InboxMessage.source_id == bindparam("source"))
+    .where(
+        or_(
+            InboxMessage.control_id.in_(bindparam("control_ids", expanding=True)),
+            InboxMessage.booking_code.in_(bindparam("booking_codes", expanding=True))
+            & (InboxMessage.state == MessageState.QUARANTINED),
+        )
+    )
+)
+KNOWN_VISITS: Final = (
+    select(Visit)
+    .join(Visit.appointment)
+    .where(Appointment.source_id == bindparam("source"))
+    .where(Appointment.booking_code.in_(bindparam("booking_codes", expanding=True)))
+    .options(
+        contains_eager(Visit.appointment).options(
+            joinedload(Appointment.patient), joinedload(Appointment.clinic)
+        )
+    )
+)
 
 
 def clinic_code_of(booking: Booking) -> str:

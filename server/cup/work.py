@@ -11,14 +11,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import contains_eager, joinedload
 
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.cup.booking import Booking, Fault, Merge, Message
 from server.cup.envelope import booking_code_of, control_id_of
-from server.cup.lookup import LOOK_UP, clinic_code_of, unique
+from server.cup.lookup import (
+    KNOWN_MESSAGES,
+    KNOWN_VISITS,
+    LOOK_UP,
+    clinic_code_of,
+    unique,
+)
 from server.db import OrganisationId
 from server.keyring import Keyring
 from server.mail.queue import make_message
@@ -50,8 +55,8 @@ class KnownClinic(NamedTuple):
 
 
 class Work:
-    """One transaction of one source. ``load`` first, ``flush`` inside the savepoint, ``finish``
-    after it."""
+    """One transaction of one source. ``load`` first, then ``close``, and ``finish`` last of
+    all."""
 
     def __init__(
         self,
@@ -99,15 +104,12 @@ class Work:
 
     async def _load_messages(self, control_ids: set[str | None], booking_codes: set[str]) -> None:
         rows = await self.session.scalars(
-            select(InboxMessage)
-            .where(InboxMessage.source_id == self.source.id)
-            .where(
-                or_(
-                    InboxMessage.control_id.in_(control_ids),
-                    InboxMessage.booking_code.in_(booking_codes)
-                    & (InboxMessage.state == MessageState.QUARANTINED),
-                )
-            )
+            KNOWN_MESSAGES,
+            {
+                "source": self.source.id,
+                "control_ids": list(control_ids),
+                "booking_codes": list(booking_codes),
+            },
         )
         for row in rows:
             if row.control_id in control_ids:
@@ -119,15 +121,7 @@ class Work:
         if not booking_codes:
             return
         found = await self.session.scalars(
-            select(Visit)
-            .join(Visit.appointment)
-            .where(Appointment.source_id == self.source.id)
-            .where(Appointment.booking_code.in_(booking_codes))
-            .options(
-                contains_eager(Visit.appointment).options(
-                    joinedload(Appointment.patient), joinedload(Appointment.clinic)
-                )
-            )
+            KNOWN_VISITS, {"source": self.source.id, "booking_codes": list(booking_codes)}
         )
         visits = list(found)
         for visit in visits:
