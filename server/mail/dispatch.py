@@ -88,7 +88,13 @@ class Dispatcher:
         await self._delivery.close()
 
     async def run_once(self, now: datetime) -> int:
-        """Handle the next few messages that are due, the urgent first; how many it could handle."""
+        """Handle the next few messages that are due, the urgent first; how many it could handle.
+
+        Where no channel is set up they wait as they are, and say so.
+        """
+        if not self._delivery.channels:
+            await self._say_no_transport()
+            return 0
         is_urgent = case((PatientMessage.kind.in_(_URGENT), 0), else_=1)
         async with self._database.read(EVERY_ORGANISATION) as session:
             due = await session.execute(
@@ -102,6 +108,15 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._handle_one(row, now)) for row in rows]
         return sum(task.result() for task in tasks)
+
+    async def _say_no_transport(self) -> None:
+        waiting = (PatientMessage.state == DispatchState.QUEUED, PatientMessage.reason == "")
+        async with self._database.read(EVERY_ORGANISATION) as session:
+            if await session.scalar(select(PatientMessage.id).where(*waiting).limit(1)) is None:
+                return
+        async with self._database.begin(EVERY_ORGANISATION) as session:
+            change = update(PatientMessage).where(*waiting).values(reason="no_transport")
+            await count_changed(session, change)
 
     async def _run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
