@@ -36,7 +36,8 @@ class RoomLog(Protocol):
         """
 
     def append(self, room_id: str, entry: Entry) -> None:
-        """Numbers the entry and delivers it, to this node before it returns."""
+        """Numbers the entry's event, which is the log's from here on, and delivers it, to this
+        node before it returns."""
 
     def read(self, room_id: str, after: int) -> Sequence[Entry]:
         """The entries with a ``seq`` above ``after``; raises ``Gap`` when some are gone."""
@@ -86,12 +87,13 @@ class LocalRoomLog:
 
     def append(self, room_id: str, entry: Entry) -> None:
         log = self._logs[room_id]
+        event, entries = entry.event, log.entries
         log.last_seq += 1
-        event = entry.event = msgspec.structs.replace(entry.event, seq=log.last_seq)
-        log.entries.append(entry)
+        msgspec.structs.force_setattr(event, "seq", log.last_seq)
+        entries.append(entry)
         if isinstance(event, Signal):
             log.payload_bytes += len(event.payload)
-        if len(log.entries) > MAX_ENTRIES or log.payload_bytes > MAX_PAYLOAD_BYTES:
+        if len(entries) > MAX_ENTRIES or log.payload_bytes > MAX_PAYLOAD_BYTES:
             log.drop_oldest()
         for deliver in log.delivers:
             deliver(entry)

@@ -68,7 +68,7 @@ class Door:
 
     # ---- hello -----------------------------------------------------------------------------
 
-    def hear_hello(self, socket: Socket, payload: bytes) -> None:
+    def hear_hello(self, socket: Socket, payload: bytearray) -> None:
         """The first frame of a socket, whatever it is."""
         hello = _find_hello(payload)
         if hello is None:
@@ -206,7 +206,7 @@ class Caller:
         self._door = door
         self._socket = socket
 
-    def hear(self, payload: bytes) -> None:
+    def hear(self, payload: bytearray) -> None:
         """The first frame; the next one is for another listener, or for nobody."""
         self._socket.stop_clock()
         self._door.hear_hello(self._socket, payload)
@@ -215,7 +215,7 @@ class Caller:
         self._door.part(self._socket)
 
 
-def _find_hello(payload: bytes) -> Hello | None:
+def _find_hello(payload: bytearray) -> Hello | None:
     """A ``hello`` with exactly one of ticket and resume token."""
     try:
         hello = decode(payload)

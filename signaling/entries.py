@@ -7,10 +7,10 @@ import msgspec
 from signaling.messages import RoomEvent
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class Entry(msgspec.Struct, gc=False):
     """One entry of the room log; only its ``event`` is ever sent to a client.
 
-    The log puts the numbered event into the entry it is given; nobody changes it later.
+    The log numbers the event of the entry it is given; nobody changes it later.
     """
 
     event: RoomEvent

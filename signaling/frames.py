@@ -36,6 +36,9 @@ _MEDIUM: Final = struct.Struct("!BBH").pack
 _LONG: Final = struct.Struct("!BBQ").pack
 _CLOSE: Final = struct.Struct("!BBH").pack
 
+Message = tuple[int, bytearray]
+"""Kind and payload."""
+
 
 def text_frame(payload: bytes) -> bytes:
     """One text message in one frame."""
@@ -47,7 +50,7 @@ def text_frame(payload: bytes) -> bytes:
     return _LONG(_FINAL | TEXT, 127, size) + payload
 
 
-def control_frame(kind: int, payload: bytes = b"") -> bytes:
+def control_frame(kind: int, payload: bytes | bytearray = b"") -> bytes:
     return _SHORT(_FINAL | kind, len(payload)) + payload
 
 
@@ -66,15 +69,15 @@ class FrameReader:
         self._rest = b""
         self._kind = 0
         """Of the message whose first fragments are in ``_message``."""
-        self._message = b""
+        self._message = bytearray()
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Kind and payload of the messages and control frames that are complete now."""
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages and control frames that are complete now."""
         if self._is_broken():
             return []
         if self._rest:
             data = self._rest + data
-        messages: list[tuple[int, bytes]] = []
+        messages: list[Message] = []
         at, end = 0, len(data)
         while end - at >= _SMALLEST:
             head, size, start = data[at], data[at + 1] - _MASKED, at + _SMALLEST
@@ -86,13 +89,14 @@ class FrameReader:
                 start += 2 if size == 126 else 8
                 if start > end:
                     break
-                size = self._long_size(data[at + 2 : start - 4])
+                size = self._long_size(data, at + 2, start - 4)
                 if size < 0:
                     break
             if start + size > end:
                 break
             at = start + size
-            payload = _unmask(data[start:at], data[start - 4 : start])
+            payload = bytearray(data[start:at])
+            websocket_mask(data[start - 4 : start], payload)
             if head == _WHOLE_TEXT:
                 messages.append((TEXT, payload))
             else:
@@ -117,16 +121,18 @@ class FrameReader:
             self.refusal = PROTOCOL_ERROR
         return not self.refusal
 
-    def _long_size(self, written: bytes) -> int:
-        """Negative when the size is not acceptable."""
-        size = int.from_bytes(written, "big")
+    def _long_size(self, data: bytes, start: int, end: int) -> int:
+        """The size written there; negative when it is not acceptable."""
+        size = int.from_bytes(data[start:end], "big")
+        if _MAX_CONTROL_BYTES < size <= MAX_FRAME_BYTES and end - start == 2:
+            return size
         if size > MAX_FRAME_BYTES:
             self.refusal = MESSAGE_TOO_BIG
-        elif size <= (_MAX_CONTROL_BYTES if len(written) == 2 else 0xFFFF):
+        elif size <= (_MAX_CONTROL_BYTES if end - start == 2 else 0xFFFF):
             self.refusal = PROTOCOL_ERROR
         return -1 if self.refusal else size
 
-    def _take(self, messages: list[tuple[int, bytes]], head: int, payload: bytes) -> None:
+    def _take(self, messages: list[Message], head: int, payload: bytearray) -> None:
         kind, is_final = head & 0x0F, head & _FINAL
         if kind >= CLOSE or (is_final and kind == BINARY):
             messages.append((kind, payload))
@@ -137,10 +143,4 @@ class FrameReader:
             self.refusal = MESSAGE_TOO_BIG
         elif is_final:
             messages.append((self._kind, self._message))
-            self._kind, self._message = 0, b""
-
-
-def _unmask(payload: bytes, mask: bytes) -> bytes:
-    data = bytearray(payload)
-    websocket_mask(mask, data)
-    return bytes(data)
+            self._kind, self._message = 0, bytearray()

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import count
 from typing import Final
 
+import msgspec
 from aiohttp import WSCloseCode, hdrs, web
 
 from signaling.bus import RoomLog
@@ -132,7 +133,7 @@ class Hub:
         Call it after the act is committed; a room that is not open reads it when it opens."""
         opened = await self._rooms.find_or_wait(room_id)
         if opened is not None:
-            self._rooms.append(opened, event)
+            self._rooms.append(opened, msgspec.structs.replace(event))
         else:
             self._rooms.note_change(room_id)
 

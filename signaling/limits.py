@@ -13,7 +13,8 @@ BURST_MESSAGES: Final = 60.0
 
 
 class TokenBucket:
-    """``take`` answers whether one more message is allowed at ``now`` (monotonic seconds)."""
+    """``take`` answers how many of ``wanted`` messages are allowed at ``now`` (monotonic
+    seconds)."""
 
     __slots__ = ("_at", "_tokens")
 
@@ -21,13 +22,9 @@ class TokenBucket:
         self._tokens = BURST_MESSAGES
         self._at = now
 
-    def take(self, now: float) -> bool:
-        tokens = self._tokens + (now - self._at) * MESSAGES_PER_SECOND
+    def take(self, now: float, wanted: int = 1) -> int:
+        tokens = min(self._tokens + (now - self._at) * MESSAGES_PER_SECOND, BURST_MESSAGES)
+        granted = min(wanted, int(tokens))
         self._at = now
-        if tokens > BURST_MESSAGES:
-            tokens = BURST_MESSAGES
-        if tokens < 1.0:
-            self._tokens = tokens
-            return False
-        self._tokens = tokens - 1.0
-        return True
+        self._tokens = tokens - granted
+        return granted

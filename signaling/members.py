@@ -44,8 +44,8 @@ TRANSITIONS: Final[Mapping[tuple[ParticipantState, type[Event]], ParticipantStat
     (_AWAY, Gone): _GONE,
 }
 
-PRESENT: Final = frozenset({_WAITING, _ADMITTED, _CONNECTED})
-OUT: Final = frozenset({_GONE, _TURNED_AWAY})
+PRESENT: Final = (_WAITING, _ADMITTED, _CONNECTED)
+OUT: Final = (_GONE, _TURNED_AWAY)
 
 
 @dataclass(slots=True)
@@ -115,3 +115,8 @@ class Member:
             camera=self.camera,
             screen=self.screen,
         )
+
+
+def newer_page(one: Member, other: Member) -> int:
+    """The generation of a connection between two: that of the page that came later."""
+    return one.generation if one.generation > other.generation else other.generation

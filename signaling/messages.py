@@ -48,8 +48,8 @@ class ByeAction(StrEnum):
     RECONNECT = "reconnect"
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Base of all frames; the tag is the ``type`` field."""
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
+    """Base of all frames; the tag is the ``type`` field. None can be part of a cycle."""
 
 
 # ---- client → server -------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 import msgspec
 
 from signaling.entries import Entry
-from signaling.members import Member
+from signaling.members import Member, newer_page
 from signaling.messages import (
     Admitted,
     AnswerEvent,
@@ -128,12 +128,13 @@ class Room:
     def apply(self, entry: Entry, now: datetime) -> list[Effect]:
         """Takes one entry of the log; what follows from it, or nothing when it does not count."""
         event = entry.event
+        if isinstance(event, Signal):
+            to = self.apply_signal(entry, event)
+            return [] if to is None else [Deliver(event, (event.to,) if to.is_present else ())]
         self.seq = event.seq
         if self.outcome is not None or not self._is_heard(entry):
             return []
         match event:
-            case CandidatesEvent() | OfferEvent() | AnswerEvent():
-                return self._apply_signal(event)
             case Joined():
                 return self._apply_joined(event, entry.socket)
             case Returned():
@@ -154,6 +155,20 @@ class Room:
                 assert_never(event)
         return [Deliver(event, self._present())]
 
+    def apply_signal(self, entry: Entry, event: SignalEvent) -> Member | None:
+        """``apply`` for what most entries are: whose the signal is, or None when it does not
+        count."""
+        self.seq = event.seq
+        if self.outcome is not None or not self._is_heard(entry):
+            return None
+        sender, to = self.members.get(event.sender), self.members.get(event.to)
+        if sender is None or to is None or sender.is_out or to.is_out:
+            return None
+        if event.generation != newer_page(sender, to):
+            return None
+        to.last_signal_seq = event.seq
+        return to
+
     def _is_heard(self, entry: Entry) -> bool:
         """Drops frames of replaced sockets and frames seen before; counts the others."""
         author = self.members.get(entry.by)
@@ -165,15 +180,6 @@ class Room:
                 return False
             author.cseq = entry.cseq
         return True
-
-    def _apply_signal(self, event: SignalEvent) -> list[Effect]:
-        sender, to = self.members.get(event.sender), self.members.get(event.to)
-        if sender is None or to is None or sender.is_out or to.is_out:
-            return []
-        if event.generation != max(sender.generation, to.generation):
-            return []
-        to.last_signal_seq = event.seq
-        return [Deliver(event, (event.to,) if to.is_present else ())]
 
     def _apply_joined(self, event: Joined, socket: str) -> list[Effect]:
         who = event.participant

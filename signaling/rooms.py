@@ -140,7 +140,7 @@ class Rooms:
         cseq: int = 0,
         reason: str = "",
     ) -> None:
-        entry = Entry(event=event, node=self._node, by=by, socket=socket, cseq=cseq, reason=reason)
+        entry = Entry(event, self._node, by, socket, cseq, reason)
         self._log.append(opened.room_id, entry)
 
     def read(self, opened: OpenRoom, after: int) -> list[RoomEvent]:
@@ -149,6 +149,13 @@ class Rooms:
         return [entry.event for entry in entries if entry.event.seq <= opened.room.seq]
 
     def _apply(self, opened: OpenRoom, entry: Entry) -> None:
+        event = entry.event
+        if isinstance(event, Signal):
+            to = opened.room.apply_signal(entry, event)
+            socket = opened.sockets.get(event.to)
+            if socket is not None and to is not None and to.is_present:
+                socket.send(event)
+            return
         effects = opened.room.apply(entry, self._clock())
         for effect in effects:
             if isinstance(effect, Deliver):
@@ -157,8 +164,8 @@ class Rooms:
                 self._log.trim(opened.room_id, effect.one, effect.other, effect.before)
             else:
                 self._dismiss(opened, effect)
-        if effects and not isinstance(entry.event, Signal) and entry.node == self._node:
-            self._hooks.observe(opened.room_id, entry.event)
+        if effects and entry.node == self._node:
+            self._hooks.observe(opened.room_id, event)
 
     def _dismiss(self, opened: OpenRoom, effect: Dismiss) -> None:
         socket = opened.sockets.get(effect.participant)

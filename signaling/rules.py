@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, assert_never
 
-from signaling.members import Member
+from signaling.members import Member, newer_page
 from signaling.messages import (
     Admit,
     Admitted,
@@ -97,7 +97,7 @@ def _decide_signal(
         raise Refused(RefusalCode.NOT_PRESENT)
     if to.role is sender.role:
         raise Refused(RefusalCode.NOT_ALLOWED)
-    generation = max(sender.generation, to.generation)
+    generation = newer_page(sender, to)
     if frame.generation != generation:
         return None
     return _SIGNAL_EVENTS[type(frame)](

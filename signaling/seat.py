@@ -83,7 +83,7 @@ class Seat:
 
     # ---- frames ----------------------------------------------------------------------------
 
-    def hear(self, payload: bytes) -> None:
+    def hear(self, payload: bytearray) -> None:
         """One frame of the client."""
         try:
             if not payload.isascii():
@@ -111,39 +111,38 @@ class Seat:
         self.socket.send(Error(code=code))
 
     def _take(self, frame: NumberedFrame) -> None:
-        room = self.opened.room
-        if frame.cseq <= room.members[self.participant].cseq:
-            self.socket.take(frame.cseq)
+        opened, participant, socket = self.opened, self.participant, self.socket
+        if frame.cseq <= opened.room.members[participant].cseq:
+            socket.take(frame.cseq)
             return
         try:
-            event = decide(room, self.participant, frame)
+            event = decide(opened.room, participant, frame)
         except Refused as refusal:
             self._refuse(frame, refusal)
             return
-        if isinstance(event, KEPT_ACTS):
-            self.socket.hold()
-            self._keeping = asyncio.create_task(self._keep(frame, event))
-        else:
-            self._settle(frame, event)
-
-    def _settle(self, frame: NumberedFrame, event: RoomEvent | None) -> None:
         if event is None:
-            self.opened.room.skip(self.participant, self.socket.id, frame.cseq)
+            opened.room.skip(participant, socket.id, frame.cseq)
+        elif isinstance(event, KEPT_ACTS):
+            socket.hold()
+            self._keeping = asyncio.create_task(self._keep(frame, event))
+            return
         else:
-            self.append(event, frame.cseq)
-        self.socket.take(frame.cseq)
+            self._rooms.append(opened, event, participant, socket.id, frame.cseq)
+        socket.take(frame.cseq)
 
     def _refuse(self, frame: NumberedFrame, refusal: Refused) -> None:
         logger.info("refused %s of socket %s: %s", describe(frame), self.socket.id, refusal)
         self.socket.send(Error(code=refusal.code, cseq=frame.cseq))
-        self._settle(frame, None)
+        self.opened.room.skip(self.participant, self.socket.id, frame.cseq)
+        self.socket.take(frame.cseq)
 
     async def _keep(self, frame: NumberedFrame, act: Admitted | TurnedAway) -> None:
         """The records have the act before the room hears of it."""
         keep = self._hooks.admit if isinstance(act, Admitted) else self._hooks.turn_away
         try:
             await keep(self.opened.room_id, self.participant, act.participant)
-            self._settle(frame, act)
+            self.append(act, frame.cseq)
+            self.socket.take(frame.cseq)
         except Refused as refusal:
             self._refuse(frame, refusal)
         except Exception:

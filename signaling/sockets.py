@@ -24,6 +24,7 @@ from signaling.frames import (
     PONG,
     TEXT,
     FrameReader,
+    Message,
     close_frame,
     control_frame,
     text_frame,
@@ -51,7 +52,7 @@ logger = logging.getLogger(__name__)
 class Listener(Protocol):
     """Who is told of what a socket hears."""
 
-    def hear(self, payload: bytes) -> None:
+    def hear(self, payload: bytearray) -> None:
         """One text message."""
 
     def part(self) -> None:
@@ -118,7 +119,7 @@ class Socket(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._deadline = self._heard_at + HELLO_WITHIN_SECONDS
         self._bucket = TokenBucket(self._heard_at)
-        self._held: list[bytes] | None = None
+        self._held: list[Message] | None = None
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._is_flush_due = self._is_ack_due = False
@@ -165,39 +166,46 @@ class Socket(asyncio.Protocol):
         messages = self._reader.feed(data)
         if messages:
             self._heard_at = now = self._loop.time()
-            for kind, payload in messages:
-                if kind != TEXT:
-                    self._hear_other(kind, payload, now)
-                elif not self.is_over and self._may_speak(now):
-                    self._hear(payload)
+            allowed = self._bucket.take(now, len(messages))
+            self._hear_safely(messages[:allowed])
+            if allowed < len(messages):
+                self._refuse(messages[allowed:])
         if self._reader.refusal:
             self._close(self._reader.refusal)
 
-    def _may_speak(self, now: float) -> bool:
-        is_in_time = self._bucket.take(now)
-        if not is_in_time:
-            self.end(ByeReason.TOO_MANY_MESSAGES, code=WSCloseCode.POLICY_VIOLATION)
-        return is_in_time
+    def _hear_safely(self, messages: list[Message]) -> None:
+        try:
+            self._hear(messages)
+        except Exception:
+            logger.exception("socket %s failed", self.id)
+            self.fail()
 
-    def _hear_other(self, kind: int, payload: bytes, now: float) -> None:
-        if kind == CLOSE:
-            self._hear_close()
-        elif self.is_over or not self._may_speak(now):
-            return
-        elif kind == PING:
+    def _hear(self, messages: list[Message]) -> None:
+        for kind, payload in messages:
+            if kind == CLOSE:
+                self._hear_close()
+            elif self.is_over:
+                continue
+            elif kind != TEXT:
+                self._hear_other(kind, payload)
+            elif self._held is None:
+                self.listener.hear(payload)
+            else:
+                self._held.append((kind, payload))
+
+    def _hear_other(self, kind: int, payload: bytearray) -> None:
+        if kind == PING:
             self._put(control_frame(PONG, payload))
         elif kind == BINARY:
             self.end(ByeReason.BAD_MESSAGES, code=WSCloseCode.UNSUPPORTED_DATA)
 
-    def _hear(self, payload: bytes) -> None:
-        if self._held is not None:
-            self._held.append(payload)
-            return
-        try:
-            self.listener.hear(payload)
-        except Exception:
-            logger.exception("socket %s failed", self.id)
-            self.fail()
+    def _refuse(self, messages: list[Message]) -> None:
+        """They came faster than anybody may speak."""
+        for kind, _ in messages:
+            if kind == CLOSE:
+                self._hear_close()
+            else:
+                self.end(ByeReason.TOO_MANY_MESSAGES, code=WSCloseCode.POLICY_VIOLATION)
 
     def fail(self) -> None:
         """The server could not do its part."""
@@ -216,9 +224,7 @@ class Socket(asyncio.Protocol):
         held, self._held = self._held or [], None
         if not self._transport.is_closing():
             self._transport.resume_reading()
-        for payload in held:
-            if not self.is_over:
-                self._hear(payload)
+        self._hear_safely(held)
 
     def _hear_close(self) -> None:
         self._close(WSCloseCode.OK)
@@ -230,17 +236,19 @@ class Socket(asyncio.Protocol):
     # ---- out -------------------------------------------------------------------------------
 
     def send(self, frame: Welcome | Error | Bye | RoomEvent) -> None:
-        self.send_bytes(encode(frame))
+        self._put(text_frame(encode(frame)))
 
     def send_bytes(self, payload: bytes) -> None:
         """Queues one text frame. It leaves with all others of this turn of the loop."""
-        if not self.is_over:
-            self._put(text_frame(payload))
+        self._put(text_frame(payload))
 
     def _put(self, frame: bytes) -> None:
-        self._queue.append(frame)
-        self._queued_bytes += len(frame)
-        if len(self._queue) > MAX_QUEUED_MESSAGES or self._queued_bytes > MAX_QUEUED_BYTES:
+        if self.is_over:
+            return
+        queue = self._queue
+        queue.append(frame)
+        self._queued_bytes = queued_bytes = self._queued_bytes + len(frame)
+        if len(queue) > MAX_QUEUED_MESSAGES or queued_bytes > MAX_QUEUED_BYTES:
             self._relieve()
         elif not self._is_flush_due:
             self._is_flush_due = True
@@ -301,8 +309,9 @@ class Socket(asyncio.Protocol):
     ) -> None:
         """Says ``bye`` and closes, after what was queued and in the same write. The connection
         ends when the client has closed, too, or has not done so in time."""
-        self.send(Bye(reason=reason, action=action))
-        self._close(code)
+        if not self.is_over:
+            self._queue.append(text_frame(encode(Bye(reason=reason, action=action))))
+            self._close(code)
 
     def cut(self) -> None:
         """Ends the connection at once, without a word. The client may resume."""
