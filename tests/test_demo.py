@@ -21,7 +21,7 @@ import pytest
 from codicefiscale import codicefiscale
 from test_cli import ACCANTO, Installation, clean_environment
 
-from server.cup.booking import ParsedRow
+from server.cup.booking import Booking
 from server.cup.csvfile import parse_csv
 from server.demo import people
 from server.demo.day import (
@@ -33,12 +33,15 @@ from server.demo.day import (
     render_csv,
 )
 from server.passwords import hash_password
+from server.sources import SourceSettings
 
 ROME = ZoneInfo("Europe/Rome")
 KEYS = {
     "base_url", "patient_url", "patient_birth_date", "clinician_url", "clinician_username",
     "clinician_password", "other_clinician_username", "other_clinician_password",
     "desk_username", "desk_password", "manager_username", "manager_password", "data_dir",
+    "administrator_username", "administrator_password", "clinician_code",
+    "mllp_host", "mllp_port", "fhir_url", "fhir_token", "smtp_outbox_url",
 }  # fmt: skip
 
 
@@ -172,8 +175,8 @@ def test_day_is_around_now_at_any_hour(local: datetime) -> None:
     assert "Della Gherardesca-Sforza" in names
     for earlier, later in pairwise(agenda):
         assert earlier.end <= later.start
-    rows = list(parse_csv(io.BytesIO(render_csv(emilian))))
-    assert [row.booking.start for row in rows if isinstance(row, ParsedRow)] == [
+    rows = list(parse_csv(io.BytesIO(render_csv(emilian)), SourceSettings(), now))
+    assert [row.body.start for row in rows if isinstance(row.body, Booking)] == [
         slot.start for slot in emilian
     ]
     assert render_bundle(tuscan, now)
