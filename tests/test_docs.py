@@ -13,6 +13,7 @@ import pytest
 
 from server.cup.csvfile import _NAMES
 from server.settings import ENVIRONMENT_PREFIX, Settings
+from server.sources import parse_settings
 
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 350
@@ -105,6 +106,14 @@ def test_settings_of_the_readme_are_the_settings() -> None:
     for name, field in Settings.model_fields.items():
         row = " ".join(rows[f"{ENVIRONMENT_PREFIX}{name.upper()}"]).replace("`", "")
         assert (field.description or "").replace("`", "") in row
+
+
+def test_example_of_a_source_in_the_link_document_is_valid() -> None:
+    example = (ROOT / "server" / "cup" / "LINK.md").read_text().split("```json")[1].split("```")[0]
+
+    settings = parse_settings(example)
+
+    assert None not in (settings.listener, settings.poller, settings.outgoing)
 
 
 def test_changelog_has_the_version() -> None:
