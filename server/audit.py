@@ -7,7 +7,6 @@ stable words, never a name, a text or an address. The pages that show the log ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
@@ -118,8 +117,7 @@ class ActorRole(StrEnum):
     SYSTEM = "system"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One act. ``actor`` is a user or device id, empty for the platform; ``facts`` are ids,
     numbers and stable words only."""
 
@@ -128,7 +126,7 @@ class Entry:
     role: ActorRole
     actor: str = ""
     visit: str | None = None
-    facts: dict[str, Fact] = field(default_factory=dict)
+    facts: dict[str, Fact] = {}
 
     def canonical(self) -> str:
         """The text that is stored: sorted keys, no spaces."""

@@ -23,7 +23,7 @@ from signaling.front import Front
 
 _HEADER_LINE_BYTES: Final = 4096
 _BACKLOG: Final = 128
-_ALLOCATIONS_TO_COLLECT: Final = 10_000
+_ALLOCATIONS_TO_COLLECT: Final = 50_000
 
 logger = logging.getLogger(__name__)
 

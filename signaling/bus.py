@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Final, Protocol
 
 import msgspec
 
 from signaling.entries import Entry
-from signaling.messages import Signal
+from signaling.messages import SIGNAL_EVENTS, Signal
 
 MAX_ENTRIES: Final = 500
 MAX_PAYLOAD_BYTES: Final = 2 * 1024 * 1024
@@ -52,8 +53,8 @@ class RoomLog(Protocol):
 class _Log:
     __slots__ = ("delivers", "entries", "epoch", "first_seq", "last_seq", "payload_bytes")
 
-    def __init__(self) -> None:
-        self.epoch = secrets.token_hex(8)
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
         self.entries: list[Entry] = []
         self.delivers: list[Deliver] = []
         self.first_seq = 1
@@ -71,15 +72,18 @@ class _Log:
 class LocalRoomLog:
     """``RoomLog`` of one process: a bounded list for each open room."""
 
-    __slots__ = ("_logs",)
+    __slots__ = ("_logs", "_numbers", "_origin")
 
     def __init__(self) -> None:
         self._logs: dict[str, _Log] = {}
+        self._origin = secrets.token_hex(8)
+        self._numbers = count(1)
 
     def open(self, room_id: str, deliver: Deliver) -> str:
         log = self._logs.get(room_id)
         if log is None:
-            log = self._logs[room_id] = _Log()
+            epoch = f"{self._origin}.{next(self._numbers)}"
+            log = self._logs[room_id] = _Log(epoch)
         for entry in log.entries:
             deliver(entry)
         log.delivers.append(deliver)
@@ -91,7 +95,7 @@ class LocalRoomLog:
         log.last_seq += 1
         msgspec.structs.force_setattr(event, "seq", log.last_seq)
         entries.append(entry)
-        if isinstance(event, Signal):
+        if isinstance(event, SIGNAL_EVENTS):
             log.payload_bytes += len(event.payload)
         if len(entries) > MAX_ENTRIES or log.payload_bytes > MAX_PAYLOAD_BYTES:
             log.drop_oldest()

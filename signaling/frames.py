@@ -89,8 +89,8 @@ class FrameReader:
                 start += 2 if size == 126 else 8
                 if start > end:
                     break
-                size = self._long_size(data, at + 2, start - 4)
-                if size < 0:
+                size = int.from_bytes(data[at + 2 : start - 4], "big")
+                if not self._is_acceptable(size, start - at):
                     break
             if start + size > end:
                 break
@@ -121,16 +121,13 @@ class FrameReader:
             self.refusal = PROTOCOL_ERROR
         return not self.refusal
 
-    def _long_size(self, data: bytes, start: int, end: int) -> int:
-        """The size written there; negative when it is not acceptable."""
-        size = int.from_bytes(data[start:end], "big")
-        if _MAX_CONTROL_BYTES < size <= MAX_FRAME_BYTES and end - start == 2:
-            return size
+    def _is_acceptable(self, size: int, head_bytes: int) -> bool:
+        """Checks a size that did not fit into the first two bytes."""
         if size > MAX_FRAME_BYTES:
             self.refusal = MESSAGE_TOO_BIG
-        elif size <= (_MAX_CONTROL_BYTES if end - start == 2 else 0xFFFF):
+        elif size <= (_MAX_CONTROL_BYTES if head_bytes == 8 else 0xFFFF):
             self.refusal = PROTOCOL_ERROR
-        return -1 if self.refusal else size
+        return not self.refusal
 
     def _take(self, messages: list[Message], head: int, payload: bytearray) -> None:
         kind, is_final = head & 0x0F, head & _FINAL

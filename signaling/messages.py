@@ -129,6 +129,8 @@ class Leave(ClientMessage, frozen=True, tag="leave"):
     """Hanging up. The visit is not finished by it."""
 
 
+SIGNAL_FRAMES: Final = (Candidates, Offer, Answer)
+"""What most frames are, the most frequent first."""
 ClientFrame = (
     Hello | Ping | Offer | Answer | Candidates | SetMedia | ProveMedia | Admit | TurnAway | Leave
 )
@@ -258,6 +260,9 @@ class AnswerEvent(Signal, frozen=True, tag="answer", kw_only=True):
 
 class CandidatesEvent(Signal, frozen=True, tag="candidates", kw_only=True):
     pass
+
+
+SIGNAL_EVENTS: Final = (CandidatesEvent, OfferEvent, AnswerEvent)
 
 
 class MediaChanged(Event, frozen=True, tag="media_changed", kw_only=True):

@@ -15,6 +15,7 @@ import msgspec
 from signaling.entries import Entry
 from signaling.members import Member, newer_page
 from signaling.messages import (
+    SIGNAL_EVENTS,
     Admitted,
     AnswerEvent,
     Away,
@@ -48,14 +49,14 @@ _FROM_ANY_SOCKET: Final = (Joined, Returned, *KEPT_ACTS)
 PassageEvent = Away | Gone | Admitted | TurnedAway
 
 
-class Deliver(msgspec.Struct, frozen=True):
+class Deliver(msgspec.Struct, frozen=True, gc=False):
     """Send the event to these participants."""
 
     event: RoomEvent
     to: tuple[str, ...]
 
 
-class Dismiss(msgspec.Struct, frozen=True):
+class Dismiss(msgspec.Struct, frozen=True, gc=False):
     """End the participant's socket unless it is ``keep``; without a ``bye`` just cut it."""
 
     participant: str
@@ -63,7 +64,7 @@ class Dismiss(msgspec.Struct, frozen=True):
     bye: Bye | None
 
 
-class Trim(msgspec.Struct, frozen=True):
+class Trim(msgspec.Struct, frozen=True, gc=False):
     """The log may forget the signals below ``before`` between these two (or all of one)."""
 
     one: str
@@ -128,7 +129,7 @@ class Room:
     def apply(self, entry: Entry, now: datetime) -> list[Effect]:
         """Takes one entry of the log; what follows from it, or nothing when it does not count."""
         event = entry.event
-        if isinstance(event, Signal):
+        if isinstance(event, SIGNAL_EVENTS):
             to = self.apply_signal(entry, event)
             return [] if to is None else [Deliver(event, (event.to,) if to.is_present else ())]
         self.seq = event.seq
@@ -261,9 +262,10 @@ class Room:
         return effects
 
     def _present(self, without: str = "") -> tuple[str, ...]:
-        return tuple(
-            who for who, member in self.members.items() if member.is_present and who != without
-        )
+        present = [who for who, member in self.members.items() if member.is_present]
+        if without in present:
+            present.remove(without)
+        return tuple(present)
 
 
 def is_seen_by(event: RoomEvent, participant: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from signaling.bus import RoomLog
 from signaling.entries import Entry
-from signaling.messages import RoomEvent, Signal
+from signaling.messages import SIGNAL_EVENTS, RoomEvent
 from signaling.room import Deliver, Dismiss, Room, Trim
 from signaling.seed import RoomSeed
 from signaling.sockets import Socket, encode
@@ -150,7 +150,7 @@ class Rooms:
 
     def _apply(self, opened: OpenRoom, entry: Entry) -> None:
         event = entry.event
-        if isinstance(event, Signal):
+        if isinstance(event, SIGNAL_EVENTS):
             to = opened.room.apply_signal(entry, event)
             socket = opened.sockets.get(event.to)
             if socket is not None and to is not None and to.is_present:

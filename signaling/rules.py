@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 from signaling.members import Member, newer_page
 from signaling.messages import (
+    SIGNAL_FRAMES,
     Admit,
     Admitted,
     Answer,
@@ -43,7 +44,8 @@ _SIGNAL_EVENTS: Final[Mapping[type[ClientMessage], type[SignalEvent]]] = {
     Answer: AnswerEvent,
 }
 
-NumberedFrame = Offer | Answer | Candidates | SetMedia | ProveMedia | Admit | TurnAway | Leave
+SignalFrame = Candidates | Offer | Answer
+NumberedFrame = SignalFrame | SetMedia | ProveMedia | Admit | TurnAway | Leave
 
 
 def decide_join(room: Room, participant: str, role: Role) -> Joined:
@@ -63,14 +65,10 @@ def decide_loss(room: Room, participant: str, socket: str) -> Away | None:
 
 def decide(room: Room, participant: str, frame: NumberedFrame) -> RoomEvent | None:
     """The event of a client's frame; None for a stale signal and for what is so already."""
-    if room.outcome is not None:
-        raise Refused(RefusalCode.CLOSED)
-    sender = room.members.get(participant)
-    if sender is None or not sender.is_present:
-        raise Refused(RefusalCode.NOT_ALLOWED)
+    if isinstance(frame, SIGNAL_FRAMES):
+        return decide_signal(room, participant, frame)
+    sender = _find_sender(room, participant)
     match frame:
-        case Candidates() | Offer() | Answer():
-            return _decide_signal(room, sender, frame)
         case SetMedia():
             return _decide_media(sender, frame)
         case ProveMedia():
@@ -87,11 +85,10 @@ def decide(room: Room, participant: str, frame: NumberedFrame) -> RoomEvent | No
             assert_never(frame)
 
 
-def _decide_signal(
-    room: Room, sender: Member, frame: Offer | Answer | Candidates
-) -> SignalEvent | None:
+def decide_signal(room: Room, participant: str, frame: SignalFrame) -> SignalEvent | None:
     """Signals pass between a patient and a clinician, waiting or not: the two connect before
     the admission. To somebody who is away they wait in the log."""
+    sender = _find_sender(room, participant)
     to = room.members.get(frame.to)
     if to is None or to.is_out:
         raise Refused(RefusalCode.NOT_PRESENT)
@@ -101,8 +98,17 @@ def _decide_signal(
     if frame.generation != generation:
         return None
     return _SIGNAL_EVENTS[type(frame)](
-        sender=sender.participant, to=frame.to, generation=generation, payload=frame.payload
+        sender=participant, to=frame.to, generation=generation, payload=frame.payload
     )
+
+
+def _find_sender(room: Room, participant: str) -> Member:
+    if room.outcome is not None:
+        raise Refused(RefusalCode.CLOSED)
+    sender = room.members.get(participant)
+    if sender is None or not sender.is_present:
+        raise Refused(RefusalCode.NOT_ALLOWED)
+    return sender
 
 
 def _decide_media(sender: Member, frame: SetMedia) -> MediaChanged | None:

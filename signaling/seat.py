@@ -16,6 +16,7 @@ from aiohttp import WSCloseCode
 
 from signaling.describe import describe
 from signaling.messages import (
+    SIGNAL_FRAMES,
     Admitted,
     ClientFrame,
     Error,
@@ -29,7 +30,7 @@ from signaling.messages import (
 from signaling.reasons import ByeReason, RefusalCode, Refused
 from signaling.room import KEPT_ACTS
 from signaling.rooms import OpenRoom, RoomHooks, Rooms
-from signaling.rules import NumberedFrame, decide, decide_loss
+from signaling.rules import NumberedFrame, SignalFrame, decide, decide_loss, decide_signal
 from signaling.sockets import Socket, encode
 
 MAX_BAD_MESSAGES: Final = 8
@@ -77,9 +78,9 @@ class Seat:
         self._keeping: asyncio.Task[None] | None = None
         self._is_parted = False
 
-    def append(self, event: RoomEvent, cseq: int = 0) -> None:
+    def append(self, event: RoomEvent) -> None:
         """What this one does, to the log of the room."""
-        self._rooms.append(self.opened, event, self.participant, self.socket.id, cseq)
+        self._rooms.append(self.opened, event, self.participant, self.socket.id)
 
     # ---- frames ----------------------------------------------------------------------------
 
@@ -94,7 +95,9 @@ class Seat:
         except (msgspec.MsgspecError, RecursionError) as error:
             self._reproach(error)
         else:
-            if isinstance(frame, Ping):
+            if isinstance(frame, SIGNAL_FRAMES):
+                self._pass_on(frame)
+            elif isinstance(frame, Ping):
                 self.socket.send_bytes(_PONG)
             elif isinstance(frame, Hello):
                 self.socket.send(Error(code=RefusalCode.ALREADY_HERE))
@@ -110,39 +113,54 @@ class Seat:
         code = RefusalCode.UNKNOWN_TYPE if is_type_unknown else RefusalCode.BAD_MESSAGE
         self.socket.send(Error(code=code))
 
+    def _pass_on(self, frame: SignalFrame) -> None:
+        """What most frames are has the fewest steps."""
+        room = self.opened.room
+        if frame.cseq > room.members[self.participant].cseq:
+            try:
+                event = decide_signal(room, self.participant, frame)
+            except Refused as refusal:
+                self._refuse(frame, refusal)
+            else:
+                self._settle(frame, event)
+        else:
+            self.socket.take(frame.cseq)
+
     def _take(self, frame: NumberedFrame) -> None:
-        opened, participant, socket = self.opened, self.participant, self.socket
-        if frame.cseq <= opened.room.members[participant].cseq:
-            socket.take(frame.cseq)
+        room = self.opened.room
+        if frame.cseq <= room.members[self.participant].cseq:
+            self.socket.take(frame.cseq)
             return
         try:
-            event = decide(opened.room, participant, frame)
+            event = decide(room, self.participant, frame)
         except Refused as refusal:
             self._refuse(frame, refusal)
             return
-        if event is None:
-            opened.room.skip(participant, socket.id, frame.cseq)
-        elif isinstance(event, KEPT_ACTS):
-            socket.hold()
+        if isinstance(event, KEPT_ACTS):
+            self.socket.hold()
             self._keeping = asyncio.create_task(self._keep(frame, event))
-            return
         else:
-            self._rooms.append(opened, event, participant, socket.id, frame.cseq)
-        socket.take(frame.cseq)
+            self._settle(frame, event)
+
+    def _settle(self, frame: NumberedFrame, event: RoomEvent | None) -> None:
+        opened, socket, cseq = self.opened, self.socket, frame.cseq
+        if event is None:
+            opened.room.skip(self.participant, socket.id, cseq)
+        else:
+            self._rooms.append(opened, event, self.participant, socket.id, cseq)
+        socket.take(cseq)
 
     def _refuse(self, frame: NumberedFrame, refusal: Refused) -> None:
         logger.info("refused %s of socket %s: %s", describe(frame), self.socket.id, refusal)
         self.socket.send(Error(code=refusal.code, cseq=frame.cseq))
-        self.opened.room.skip(self.participant, self.socket.id, frame.cseq)
-        self.socket.take(frame.cseq)
+        self._settle(frame, None)
 
     async def _keep(self, frame: NumberedFrame, act: Admitted | TurnedAway) -> None:
         """The records have the act before the room hears of it."""
         keep = self._hooks.admit if isinstance(act, Admitted) else self._hooks.turn_away
         try:
             await keep(self.opened.room_id, self.participant, act.participant)
-            self.append(act, frame.cseq)
-            self.socket.take(frame.cseq)
+            self._settle(frame, act)
         except Refused as refusal:
             self._refuse(frame, refusal)
         except Exception:

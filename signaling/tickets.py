@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -101,19 +100,21 @@ class UsedTickets:
 
     def use(self, claims: TicketClaims, now: datetime) -> None:
         """Marks the ticket as used; raises ``BadToken`` when it was used before."""
-        for nonce in list(self._expired(int(now.timestamp()))):
+        for nonce in self._expired(int(now.timestamp())):
             del self._expiry_by_nonce[nonce]
         if claims.nonce in self._expiry_by_nonce:
             raise BadToken
         self._expiry_by_nonce[claims.nonce] = claims.expires
 
-    def _expired(self, now: int) -> Iterator[str]:
+    def _expired(self, now: int) -> list[str]:
         # Use order is nearly expiry order: the first live one ends the search, and whatever
         # hides behind it goes at most one ticket life later.
+        expired = []
         for nonce, expires in self._expiry_by_nonce.items():
             if expires > now:
-                return
-            yield nonce
+                break
+            expired.append(nonce)
+        return expired
 
 
 def _sign(key: bytes, kind: bytes, claims: TicketClaims | ResumeClaims) -> str:
