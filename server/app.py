@@ -26,7 +26,11 @@ from server import (
 )
 from server.assets import Assets
 from server.auth import PUBLIC, Route, register
-from server.cup import cuplist, delivery, dropfolder, fhirdoors, fhirpoll, mllp
+from server.cup import cuplist, dropfolder
+from server.cup.fhir import doors as fhir_doors
+from server.cup.fhir import poll as fhir_poll
+from server.cup.hl7v2 import mllp
+from server.cup.outbox import delivery
 from server.db import Database
 from server.keyring import Keyring, load_keyring
 from server.mail.delivery import Delivery
@@ -60,9 +64,9 @@ _FEATURES = (
     sessionlog,
     administration,
     metrics,
-    fhirdoors,
+    fhir_doors,
 )
-_CUP_WORKERS = (changes, mllp, fhirpoll, dropfolder, delivery, cuplist)
+_CUP_WORKERS = (changes, mllp, fhir_poll, dropfolder, delivery, cuplist)
 
 
 def create_app(settings: Settings, mail: Delivery | None = None) -> web.Application:

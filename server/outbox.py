@@ -1,7 +1,7 @@
 """The outbox to CUP, the queueing half: an event is written in the transaction of its act, and a
 dead one is put back by a person.
 
-Delivery is :mod:`server.cup.delivery`. Nothing here opens a connection.
+Delivery is :mod:`server.cup.outbox`. Nothing here opens a connection.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from sqlalchemy.orm import joinedload
 
 from server.admin import add_organisation, add_user
 from server.cup.booking import Booking, BookingEvent, Message, Order
-from server.cup.inbox import Inbox
+from server.cup.inbox.intake import Inbox
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.keyring import Keyring, load_keyring
 from server.migrations import migrate

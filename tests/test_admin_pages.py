@@ -30,7 +30,7 @@ from server.administration.settingsform import (
 from server.audit import Act
 from server.auth import hash_token
 from server.cup.booking import Field, Order, Reason
-from server.cup.parcels import Trouble as DeliveryTrouble
+from server.cup.outbox.parcels import Trouble as DeliveryTrouble
 from server.db import Database
 from server.i18n import LANGUAGES, Translator
 from server.keyring import Keyring

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from server.cup.csvfile import parse_row
-from server.cup.inbox import Inbox
+from server.cup.csvfile.mapping import parse_row
+from server.cup.inbox.intake import Inbox
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import load_keyring
 from server.models import (

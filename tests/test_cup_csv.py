@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.cup import csvfile
 from server.cup.booking import (
     Booking,
     BookingEvent,
@@ -26,7 +25,8 @@ from server.cup.booking import (
     Notice,
     Reason,
 )
-from server.cup.csvfile import parse_csv, parse_row
+from server.cup.csvfile import mapping
+from server.cup.csvfile.mapping import parse_csv, parse_row
 from server.cup.identifiers import find_person, is_check_right
 from server.cup.texts import parse_day, parse_instant
 from server.sources import Mapping, SourceSettings
@@ -150,12 +150,12 @@ def test_file_without_a_usable_header_is_rejected(content: bytes, words: str) ->
 
 
 def test_caps_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csvfile, "FILE_ROWS", 3)
+    monkeypatch.setattr(mapping, "FILE_ROWS", 3)
     _, errors = parse(HEADER + b"".join(good_row(str(number)) for number in range(5)))
     assert errors == [(5, "", "too_many_rows")]
 
     with tempfile.TemporaryFile() as file:
-        file.truncate(csvfile.FILE_BYTES + 1)
+        file.truncate(mapping.FILE_BYTES + 1)
         with pytest.raises(FileRejected, match="50 MiB"):
             next(parse_csv(file, SourceSettings(), NOW))
 

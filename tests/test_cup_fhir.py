@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fhir.resources.R4B.bundle import Bundle
+from document.resources.R4B.bundle import Bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.cup import fhir
 from server.cup.booking import Booking, BookingEvent, Fault, Field, Message, Notice, Reason
-from server.cup.fhir import parse_fhir
+from server.cup.fhir import document
+from server.cup.fhir.document import parse_fhir
 from server.demo.day import plan_day, render_bundle
 from server.sources import Mapping, SourceSettings
 
@@ -340,7 +340,7 @@ def test_a_reference_by_identifier_alone_says_who_it_is() -> None:
         (b'{"a":' * 40 + b"1" + b"}" * 40, Reason.NESTED_TOO_DEEP),
         (b"[" * 5_000_000, Reason.NESTED_TOO_DEEP),
         (b'{"a":"' + b'\\"' * 2_000_000, Reason.UNREADABLE),
-        (b" " * (fhir.FILE_BYTES + 1), Reason.TOO_LARGE),
+        (b" " * (document.FILE_BYTES + 1), Reason.TOO_LARGE),
         (
             json.dumps({"resourceType": "Bundle", "entry": [{}] * 5001}).encode(),
             Reason.TOO_MANY_ROWS,
@@ -369,7 +369,7 @@ def test_a_large_resource_that_all_refer_to_does_not_multiply() -> None:
 
     messages = parse({"resourceType": "Bundle", "entry": entries})
 
-    assert sum(len(message.raw) for message in messages) < 5 * fhir.FILE_BYTES
+    assert sum(len(message.raw) for message in messages) < 5 * document.FILE_BYTES
     assert isinstance(messages[-1].body, Fault)
     assert messages[-1].body.reason is Reason.TOO_LARGE
 

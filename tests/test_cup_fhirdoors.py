@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from server.auth import hash_token
-from server.cup.fhir import FILE_BYTES
+from server.cup.fhir.document import FILE_BYTES
 from server.cup.tokens import find_source, issue_token
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring

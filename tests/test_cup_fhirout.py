@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from server.cup.fhirout import send
-from server.cup.outgoing import OutgoingEvent, Verdict
-from server.cup.outward import AddressRefused, AnswerRefused
+from server.cup.fhir.out import send
+from server.cup.fhir.outward import AddressRefused, AnswerRefused
+from server.cup.outbox.outgoing import OutgoingEvent, Verdict
 from server.models import Connector, EventKind
 from server.sources import Outgoing
 from tests.fhirserver import FhirServer, serve_fhir

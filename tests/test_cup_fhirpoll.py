@@ -16,8 +16,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from sqlalchemy import select
 
-from server.cup.fhirpoll import Poller, PollFailed
-from server.cup.outward import AddressRefused, AnswerRefused
+from server.cup.fhir.outward import AddressRefused, AnswerRefused
+from server.cup.fhir.poll import Poller, PollFailed
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring
 from server.models import Appointment, InboxMessage, MessageState, Source

@@ -19,10 +19,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from server.cup.booking import Booking, BookingEvent, Merge, Message, Order
-from server.cup.csvfile import parse_row
-from server.cup.fold import difference, fold, is_silent, override
-from server.cup.hl7v2 import parse_hl7
-from server.cup.inbox import Inbox, Receipt
+from server.cup.csvfile.mapping import parse_row
+from server.cup.hl7v2.mapping import parse_hl7
+from server.cup.inbox.fold import difference, fold, is_silent, override
+from server.cup.inbox.intake import Inbox, Receipt
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring
 from server.models import (

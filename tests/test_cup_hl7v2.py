@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.cup import hl7out
 from server.cup.booking import Booking, BookingEvent, Fault, Field, Merge, Message, Reason
-from server.cup.frames import END, START, Framer, wrap
-from server.cup.hl7out import AckCode, parse_answer, render_ack, render_event
-from server.cup.hl7v2 import parse_hl7
-from server.cup.hl7wire import FRAME_BYTES, find_header, parse_path, split_lines
-from server.cup.outgoing import OutgoingEvent, Verdict
+from server.cup.hl7v2 import out
+from server.cup.hl7v2.frames import END, START, Framer, wrap
+from server.cup.hl7v2.mapping import parse_hl7
+from server.cup.hl7v2.out import AckCode, parse_answer, render_ack, render_event
+from server.cup.hl7v2.wire import FRAME_BYTES, find_header, parse_path, split_lines
+from server.cup.outbox.outgoing import OutgoingEvent, Verdict
 from server.models import Connector, EventKind
 from server.sources import Listener, Mapping, Outgoing, SourceSettings
 
@@ -178,7 +178,7 @@ def test_other_messages_are_no_booking(kind: str) -> None:
     fault = fault_of(raw)
 
     assert fault == Fault(Field.MESSAGE, Reason.NOT_A_BOOKING, "MSH-9")
-    assert hl7out.ack_code_of(fault) is AckCode.AR
+    assert out.ack_code_of(fault) is AckCode.AR
 
 
 @pytest.mark.parametrize("version", ["2.1", "2.9", "3", ""])
@@ -272,7 +272,7 @@ def test_a_start_that_is_none_is_a_fault(text: str, reason: Reason) -> None:
     fault = fault_of(siu("SCH|C-1", f"TQ1|||||||{text}"))
 
     assert fault == Fault(Field.START, reason, "TQ1-7")
-    assert hl7out.ack_code_of(fault) is AckCode.AE
+    assert out.ack_code_of(fault) is AckCode.AE
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def test_a_damaged_message_never_raises_nor_takes_long(data: st.DataObject) -> N
         )
     started = time.process_time()
     message = read(bytes(raw))
-    render_ack(find_header(message.raw) or hl7out.Header(), None, "X", NOW)
+    render_ack(find_header(message.raw) or out.Header(), None, "X", NOW)
 
     assert len(message.order.key) <= 255
     assert message.control_id is None or message.control_id.isprintable()

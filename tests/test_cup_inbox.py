@@ -17,10 +17,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from server.cup.booking import Booking, FileRejected, Merge, Message
-from server.cup.csvfile import parse_row
-from server.cup.inbox import ImportReport, import_file
-from server.cup.inbox import Inbox as CupInbox
-from server.cup.replay import discard, replay
+from server.cup.csvfile.mapping import parse_row
+from server.cup.inbox.intake import ImportReport, import_file
+from server.cup.inbox.intake import Inbox as CupInbox
+from server.cup.inbox.replay import discard, replay
 from server.db import EVERY_ORGANISATION, Base, Database
 from server.errors import Conflict
 from server.keyring import Keyring

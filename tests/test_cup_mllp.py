@@ -14,12 +14,12 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select
 
-from server.cup import mllp
-from server.cup.frames import END, START, Framer, wrap
-from server.cup.hl7out import parse_answer
-from server.cup.inbox import Inbox
-from server.cup.mllp import Entrance
-from server.cup.outgoing import OutgoingEvent, Verdict
+from server.cup.hl7v2 import mllp
+from server.cup.hl7v2.frames import END, START, Framer, wrap
+from server.cup.hl7v2.mllp import Entrance
+from server.cup.hl7v2.out import parse_answer
+from server.cup.inbox.intake import Inbox
+from server.cup.outbox.outgoing import OutgoingEvent, Verdict
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.keyring import Keyring

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from server.cup import delivery, parcels
-from server.cup.delivery import LEASE, Deliverer, Line, make_senders, run_once, wait_after
-from server.cup.outgoing import OutgoingEvent, Verdict
+from server.cup.outbox import delivery, parcels
+from server.cup.outbox.delivery import LEASE, Deliverer, Line, make_senders, run_once, wait_after
+from server.cup.outbox.outgoing import OutgoingEvent, Verdict
 from server.db import Database
 from server.keyring import Keyring
 from server.models import (

@@ -22,7 +22,7 @@ from codicefiscale import codicefiscale
 from test_cli import ACCANTO, Installation, clean_environment
 
 from server.cup.booking import Booking
-from server.cup.csvfile import parse_csv
+from server.cup.csvfile.mapping import parse_csv
 from server.demo import people
 from server.demo.day import (
     MAIN_BOOKING,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.cup.csvfile import _NAMES
+from server.cup.csvfile.mapping import _NAMES
 from server.settings import ENVIRONMENT_PREFIX, Settings
 from server.sources import parse_settings
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from server.audit import Act
-from server.cup.csvout import render
-from server.cup.outgoing import OutgoingEvent
+from server.cup.csvfile.out import render
+from server.cup.outbox.outgoing import OutgoingEvent
 from server.db import Database, OrganisationId
 from server.errors import Conflict, NotFound
 from server.keyring import Keyring

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from server.admin import add_organisation
-from server.cup.delivery import make_senders, run_once
+from server.cup.outbox.delivery import make_senders, run_once
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring
 from server.mail.delivery import Delivery

@@ -17,8 +17,8 @@ from sqlalchemy.orm import defer
 
 from server.administration.show import load_listing, load_sources, render
 from server.auth import actor_of
-from server.cup.receipt import Receipt
-from server.cup.replay import discard, replay
+from server.cup.inbox.receipt import Receipt
+from server.cup.inbox.replay import discard, replay
 from server.errors import Conflict, InvalidInput, NotFound
 from server.i18n import ROME
 from server.models import InboxMessage, MessageState, Source

@@ -16,7 +16,7 @@ import msgspec
 
 from server import sources
 from server.cup.booking import Field
-from server.cup.hl7wire import parse_path
+from server.cup.hl7v2.wire import parse_path
 from server.errors import InvalidInput
 from server.sources import SourceSettings, parse_settings
 

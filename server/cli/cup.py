@@ -14,10 +14,10 @@ from server import admin
 from server.cli.common import data_option, json_option, run
 from server.cli.source import list_sources, organisation_option, source
 from server.cup import cuplist
-from server.cup.inbox import ImportReport, RowError, import_file
-from server.cup.listing import Row, load_inbox, load_outbox, load_source_named
+from server.cup.inbox.intake import ImportReport, RowError, import_file
+from server.cup.inbox.listing import Row, load_inbox, load_outbox, load_source_named
+from server.cup.inbox.replay import replay
 from server.cup.reconcile import export_csv, reconcile
-from server.cup.replay import replay
 from server.db import EVERY_ORGANISATION
 from server.errors import CommandFailed
 from server.keyring import load_keyring

@@ -13,7 +13,7 @@ import click
 from server import admin
 from server.audit import Act, ActorRole, Entry, append
 from server.cli.common import data_option, json_option, run
-from server.cup.listing import load_source_named, load_sources
+from server.cup.inbox.listing import load_source_named, load_sources
 from server.cup.tokens import issue_token
 from server.db import EVERY_ORGANISATION
 from server.errors import CommandFailed
@@ -93,9 +93,7 @@ async def _add(settings: Settings, code: str, organisation: str, name: str, text
 @click.argument("file", type=click.File("r"))
 @organisation_option
 @data_option
-def source_set(
-    code: str, file: TextIO, organisation: str | None, data_dir: Path | None
-) -> None:
+def source_set(code: str, file: TextIO, organisation: str | None, data_dir: Path | None) -> None:
     """Replace the settings of a source by the JSON in FILE; a running server needs a restart to
     open or close listeners."""
     run(_set(load_settings(data_dir), code, organisation, file.read()))

@@ -1,6 +1,7 @@
-"""CUP: connectors that map a file to bookings, and the inbox that applies them.
+"""CUP: three languages behind one port, the inbox that applies them, the outbox that answers.
 
-A connector (:mod:`~server.cup.fhir`, :mod:`~server.cup.csvfile`) is a pure mapping from bytes to
-texts by field; :mod:`~server.cup.values` turns the texts into a
-:class:`~server.cup.booking.Booking`; :mod:`~server.cup.inbox` is the only one that writes rows.
+A language (:mod:`~server.cup.hl7v2`, :mod:`~server.cup.fhir`, :mod:`~server.cup.csvfile`) is a pure
+mapping from bytes to a :class:`~server.cup.booking.Message`; :mod:`~server.cup.values` reads the
+texts in it; :mod:`~server.cup.inbox` is the only one that writes bookings. ``LINK.md`` says what
+goes over the wire.
 """

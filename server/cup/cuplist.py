@@ -21,10 +21,10 @@ from sqlalchemy import exists, select
 from yarl import URL
 
 from server.cup.booking import FileRejected, Message
-from server.cup.csvfile import parse_csv
-from server.cup.fhir import FILE_BYTES, parse_fhir
-from server.cup.fhirpoll import PollFailed, read_bookings
-from server.cup.outward import connect
+from server.cup.csvfile.mapping import parse_csv
+from server.cup.fhir.document import FILE_BYTES, parse_fhir
+from server.cup.fhir.outward import connect
+from server.cup.fhir.poll import PollFailed, read_bookings
 from server.cup.reconcile import Reconciled, reconcile
 from server.cup.texts import ROME
 from server.db import EVERY_ORGANISATION, Database

@@ -19,7 +19,7 @@ from aiohttp import web
 from sqlalchemy import select
 
 from server.cup.booking import FileRejected
-from server.cup.inbox import ImportReport, import_file
+from server.cup.inbox.intake import ImportReport, import_file
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring
 from server.models import Source, new_id

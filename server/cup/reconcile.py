@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from server.cup.booking import Booking, BookingEvent, Fault, Field, Merge, Message
-from server.cup.csvout import write_rows
+from server.cup.csvfile.out import write_rows
 from server.cup.texts import ROME
 from server.db import Database
 from server.keyring import Keyring

@@ -22,7 +22,7 @@ from sqlalchemy.orm import joinedload
 from server.admin import add_organisation, add_user, open_database, prepare
 from server.app import create_app
 from server.auth import register
-from server.cup.inbox import import_file
+from server.cup.inbox.intake import import_file
 from server.db import EVERY_ORGANISATION, Database
 from server.demo import outboxpage, people
 from server.demo.day import MAIN_BOOKING, plan_day, render_bundle, render_csv

@@ -12,7 +12,7 @@ from sqlalchemy.orm import defer
 
 from server.audit import Act, Entry, Fact, append
 from server.auth import actor_of
-from server.cup.replay import discard, replay
+from server.cup.inbox.replay import discard, replay
 from server.errors import NotFound
 from server.intake.readable import Readable, make_readable
 from server.models import InboxMessage, MessageState, Source

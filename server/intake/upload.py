@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from server.audit import Act, Entry, Fact, append
 from server.auth import Actor, actor_of
 from server.cup.booking import FileRejected
-from server.cup.inbox import SOURCE_CODE, ImportReport, import_file
+from server.cup.inbox.intake import SOURCE_CODE, ImportReport, import_file
 from server.errors import InvalidInput, NotFound
 from server.models import Source
 from server.services import DATABASE, KEYRING, PAGES, now_of

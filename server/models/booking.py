@@ -36,8 +36,8 @@ class Patient(OwnedByOrganisation, Base):
     is_to_complete: Mapped[bool] = mapped_column(default=False)
     """CUP gave no birth date: the desk asks for it. Kept by :mod:`server.sealed`."""
     identity_orders: Mapped[str] = mapped_column(Text, default="{}")
-    """JSON: which message said which fields of the identity (:mod:`server.cup.fold`), so that the
-    newest decides each of them however they arrive."""
+    """JSON: which message said which fields of the identity (:mod:`server.cup.inbox.fold`), so
+    that the newest decides each of them however they arrive."""
 
 
 class PatientIdentifier(OwnedByOrganisation, Base):

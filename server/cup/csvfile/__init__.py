@@ -1,0 +1,1 @@
+"""CSV: the mapping of rows, and files of outcomes."""

@@ -1,0 +1,1 @@
+"""The inbox: keeps every message, applies it once and in its order."""

@@ -1,0 +1,1 @@
+"""The outbox: events of visits on their way to CUP."""
