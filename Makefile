@@ -40,7 +40,8 @@ lint: setup
 test: setup lint
 	@$(BIN)/python tests/browser/chromium.py
 	@node --test tests/js/*.test.js
-	@$(BIN)/python -m pytest --ignore=tests/chaos
+	@$(BIN)/python -m pytest tests/browser
+	@$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser --numprocesses=2 --dist=loadfile
 
 bench: setup
 	@$(BIN)/python tests/browser/chromium.py

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime, timedelta
 from http.cookies import SimpleCookie
 
@@ -53,7 +52,7 @@ async def test_session_finds_its_user(database: Database, cast: Cast) -> None:
     assert found.user.id == cast.toscana.desk.id
 
 
-@pytest.mark.parametrize("token", [None, "", "x", secrets.token_urlsafe(32), "é", "a" * 5000])
+@pytest.mark.parametrize("token", [None, "", "x", "A" * 43, "é", "a" * 5000])
 async def test_wrong_token_finds_nobody(database: Database, cast: Cast, token: str | None) -> None:
     async with database.begin(EVERY_ORGANISATION) as session:
         await start_session(session, cast.toscana.desk, NOW)

@@ -174,8 +174,9 @@ async def test_booking_to_assign_shows_what_cup_wrote_and_is_in_the_agenda_at_on
 
     assert "MED-404" in page
     assert "Cardiologia territoriale" in page
-    assert visit.id not in before
-    assert visit.id in after
+    opened = f'href="/visits/{visit.id}"'
+    assert opened not in before
+    assert opened in after
 
 
 # ---- messages --------------------------------------------------------------------------

@@ -65,7 +65,7 @@ async def require_totp(database: Database, cast: Cast) -> None:
         ("desk", "/desk"),
         ("manager", "/sessions"),
         ("auditor", "/sessions"),
-        ("administrator", "/"),
+        ("administrator", "/admin"),
     ],
 )
 async def test_each_role_lands_on_its_page(
