@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import count
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -40,6 +41,8 @@ from server.models import (
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 10.0
+_REMIND_EVERY: Final = 60
+"""Turns, so ten minutes."""
 _CHUNK: Final = 100
 _EXPECTED: Final = (VisitState.BOOKED, VisitState.CHECKED_IN, VisitState.WAITING)
 _STOPPED: Final = (DispatchState.WITHHELD, DispatchState.UNREACHABLE, DispatchState.FAILED)
@@ -61,8 +64,9 @@ class Planner:
         with suppress(asyncio.CancelledError):
             await task
 
-    async def run_once(self, now: datetime) -> None:
-        """Look at every organisation that lets messages leave."""
+    async def run_once(self, now: datetime, *, is_reminding: bool = True) -> None:
+        """Look at every organisation that lets messages leave. Reminders are days away and cost
+        most: they need not be looked at each time."""
         async with self._database.read(EVERY_ORGANISATION) as session:
             live = await session.scalars(
                 select(Organisation).where(Organisation.phase != Phase.COLLAUDO)
@@ -71,12 +75,13 @@ class Planner:
         for organisation in organisations:
             await self._invite(organisation, now)
             await self._revive(organisation, now)
-            await self._remind(organisation, now)
+            if is_reminding:
+                await self._remind(organisation, now)
 
     async def _run(self) -> None:
-        while True:
+        for turn in count():
             try:
-                await self.run_once(self._clock())
+                await self.run_once(self._clock(), is_reminding=turn % _REMIND_EVERY == 0)
             except Exception:
                 logger.exception("messages to patients are not planned: it is tried again")
             await asyncio.sleep(_POLL_SECONDS)
