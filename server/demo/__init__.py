@@ -33,7 +33,7 @@ from server.joinlink import LinkPhase, derive_link, link_phase
 from server.keyring import Keyring, load_keyring
 from server.listen import serve
 from server.mail.delivery import keep_everything
-from server.models import Appointment, Organisation, Phase, User, Visit
+from server.models import Appointment, Organisation, Phase, Source, User, Visit
 from server.models.ids import crockford
 from server.passwords import hash_password
 from server.phases import change_phase
@@ -119,22 +119,28 @@ async def _fill(database: Database, keyring: Keyring, now: datetime) -> None:
     hashes = await asyncio.gather(
         *(asyncio.to_thread(hash_password, _password_of(keyring, staff)) for staff in people.STAFF)
     )
+    sources: list[Source] = []
     async with database.begin(EVERY_ORGANISATION) as session:
         for body in (people.TUSCANY, people.EMILIA):
             organisation = _organisation(body)
             await add_organisation(session, keyring, organisation)
             await change_phase(session, organisation, Phase.ATTIVO, (), by="", now=now)
-            session.add(make_source(organisation, keyring, is_open=body is people.TUSCANY))
+            is_open = body is people.TUSCANY
+            source = make_source(organisation, body.source_code, keyring, is_open=is_open)
+            session.add(source)
+            sources.append(source)
             for staff, password_hash in zip(people.STAFF, hashes, strict=True):
                 if staff.body is body:
                     await add_user(session, _user(staff, organisation, password_hash))
     first, second = plan_day(now)
     files = {"cup.json": render_bundle(first, now), "cup.csv": render_csv(second)}
     with tempfile.TemporaryDirectory(prefix="accanto-demo-") as folder:
-        for name, content in files.items():
+        for source, (name, content) in zip(sources, files.items(), strict=True):
             path = Path(folder) / name
             path.write_bytes(content)
-            report = await import_file(database, keyring, path, organisation_code=None, now=now)
+            report = await import_file(
+                database, keyring, path, organisation_code=None, now=now, source=source
+            )
             if report.errors:
                 raise CommandFailed(f"The demonstration's own {name} was not read: a bug")
 

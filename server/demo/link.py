@@ -20,16 +20,15 @@ from server.models import Connector, Organisation, Source
 from server.models.ids import crockford
 from server.sources import Listener, Outgoing, SourceSettings, settings_of, write_settings
 
-SOURCE_CODE: Final = "cup"
 HOST: Final = "127.0.0.1"
 _TOKEN_CHARACTERS: Final = 40
 
 
-def make_source(organisation: Organisation, keyring: Keyring, *, is_open: bool) -> Source:
+def make_source(
+    organisation: Organisation, code: str, keyring: Keyring, *, is_open: bool
+) -> Source:
     """The source of one body; an open one takes HL7 v2 and FHIR from outside."""
-    source = Source(
-        organisation_id=organisation.id, code=SOURCE_CODE, name=f"CUP {organisation.name}"
-    )
+    source = Source(organisation_id=organisation.id, code=code, name=f"CUP {organisation.name}")
     outgoing = Outgoing(connector=Connector.CSV, address=f"cup-out/{organisation.code}")
     listener = Listener(host=HOST, port=claim_port(0)) if is_open else None
     write_settings(source, SourceSettings(listener=listener, outgoing=outgoing))
@@ -81,7 +80,7 @@ def claim_port(port: int) -> int:
 
 
 async def _load_listener(session: AsyncSession) -> tuple[Source, Listener]:
-    for source in await session.scalars(select(Source).where(Source.code == SOURCE_CODE)):
+    for source in await session.scalars(select(Source)):
         listener = settings_of(source).listener
         if listener is not None:
             return source, listener

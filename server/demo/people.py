@@ -17,6 +17,8 @@ class Body:
     name: str
     desk_phone: str
     province: str
+    source_code: str
+    """Of its booking centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class Person:
     address: str
 
 
-TUSCANY: Final = Body("090299", "Azienda USL Toscana Arno", "055 000 4400", "FI")
-EMILIA: Final = Body("080199", "Azienda USL Emilia Panaro", "059 000 7700", "MO")
+TUSCANY: Final = Body("090299", "Azienda USL Toscana Arno", "055 000 4400", "FI", "cup-toscana")
+EMILIA: Final = Body("080199", "Azienda USL Emilia Panaro", "059 000 7700", "MO", "cup-emilia")
 
 CARDIOLOGY: Final = Service(
     "CARD-TV", "Ambulatorio di cardiologia", "89.01.3", "VISITA CARDIOLOGICA DI CONTROLLO",

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from server.audit import Act, Entry, Fact, append
 from server.auth import Actor, actor_of
 from server.cup.booking import FileRejected
-from server.cup.inbox.intake import SOURCE_CODE, ImportReport, import_file
+from server.cup.inbox.intake import ImportReport, import_file, load_usual_source
 from server.errors import InvalidInput, NotFound
 from server.models import Source
 from server.services import DATABASE, KEYRING, PAGES, now_of
@@ -60,14 +60,12 @@ async def _import(request: web.Request, upload: Upload) -> ImportReport:
 
 
 async def _load_or_make_source(session: AsyncSession, actor: Actor, source_id: str) -> Source:
-    """The source that was chosen; without a choice the usual one, made when it is the first."""
-    is_wanted = Source.id == source_id if source_id else Source.code == SOURCE_CODE
-    source = await session.scalar(select(Source).where(is_wanted))
+    """The source that was chosen, else the usual one."""
+    if not source_id:
+        return await load_usual_source(session, actor.organisation)
+    source = await session.scalar(select(Source).where(Source.id == source_id))
     if source is None:
-        if source_id:
-            raise NotFound
-        source = Source(organisation_id=actor.organisation, code=SOURCE_CODE)
-        session.add(source)
+        raise NotFound
     return source
 
 

@@ -34,7 +34,7 @@ __all__ = ["ImportReport", "Inbox", "Receipt", "RowError", "import_file", "open_
 
 logger = logging.getLogger(__name__)
 
-SOURCE_CODE: Final = "cup"
+_SOURCE_CODE: Final = "cup"
 """The feed of files that name no other: the same booking may come by FHIR today and by CSV
 tomorrow."""
 _ROWS_PER_TRANSACTION: Final = 100
@@ -307,9 +307,18 @@ class _Importer:
             return self.only
         if organisation not in self._sources:
             async with self._database.begin(organisation) as session:
-                source = await session.scalar(select(Source).where(Source.code == SOURCE_CODE))
-                if source is None:
-                    source = Source(organisation_id=organisation, code=SOURCE_CODE)
-                    session.add(source)
-                self._sources[organisation] = source
+                self._sources[organisation] = await load_usual_source(session, organisation)
         return self._sources[organisation]
+
+
+async def load_usual_source(session: AsyncSession, organisation: OrganisationId) -> Source:
+    """Where files go that name no source: the one called ``cup``, else the organisation's only
+    one, else a new one."""
+    sources = {source.code: source for source in await session.scalars(select(Source))}
+    if _SOURCE_CODE in sources:
+        return sources[_SOURCE_CODE]
+    if len(sources) == 1:
+        return next(iter(sources.values()))
+    source = Source(organisation_id=organisation, code=_SOURCE_CODE)
+    session.add(source)
+    return source
