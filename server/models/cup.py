@@ -23,7 +23,7 @@ class Connector(StrEnum):
 class Source(OwnedByOrganisation, Base):
     """A CUP feed of one organisation, whatever languages it speaks.
 
-    ``settings``: JSON of :class:`server.cup.sources.SourceSettings` (listener, poller, mapping,
+    ``settings``: JSON of :class:`server.sources.SourceSettings` (listener, poller, mapping,
     where outcomes go); it holds no secret.
     """
 

@@ -1,8 +1,8 @@
 """Applying one booking: what it makes, what it changes, and what it must leave alone.
 
 CUP is the master of the booking, people here are the masters of a visit that has begun: it is
-neither moved nor closed. Called by :mod:`server.cup.intake` inside its transaction, for messages in
-their order; :class:`Said` of a late message holds only what nothing newer has said.
+neither moved nor closed. Called by :mod:`server.cup.inbox.taking` inside its transaction, for
+messages in their order; :class:`Said` of a late message holds only what nothing newer has said.
 """
 
 from __future__ import annotations
