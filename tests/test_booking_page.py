@@ -139,11 +139,15 @@ async def test_the_answer_is_on_the_pages_before_the_visit_and_not_after(
     early = await patient.get(f"/v/{visit.locator}/check-in")
     practice.clock.now = THURSDAY - timedelta(hours=2)
     first_step = await patient.get(f"/v/{visit.locator}/check-in/who")
+    practice.clock.now = THURSDAY - timedelta(minutes=10)
+    near = await patient.get(f"/v/{visit.locator}/check-in/who")
     practice.clock.now = THURSDAY + timedelta(minutes=1)
     begun = await patient.get(f"/v/{visit.locator}/check-in/who")
 
     assert f'href="{here}"' in early.text
     assert f'href="{here}"' in first_step.text
+    assert f'href="{here}"' not in near.text
+    assert f'href="{here}/cancel"' in near.text
     assert here not in begun.text
     assert (await patient.get(here)).location == f"/v/{visit.locator}/check-in"
 

@@ -122,7 +122,7 @@ def render(
     **context: object,
 ) -> web.Response:
     """A page of this patient."""
-    appointment = progress.visit.appointment
+    appointment, now = progress.visit.appointment, now_of(request)
     return request.app[PAGES].render(
         request,
         template,
@@ -133,7 +133,8 @@ def render(
         start=appointment.start,
         doctor=appointment.clinician.display_name if appointment.clinician else "",
         appointment=appointment,
-        is_answer_open=is_answer_open(progress.visit, appointment, now_of(request)),
+        is_answer_open=is_answer_open(progress.visit, appointment, now),
+        is_visit_near=_phase(progress, now) is LinkPhase.ROOM,
         **context,
     )
 
