@@ -69,7 +69,8 @@ class OwnedByOrganisation:
 @event.listens_for(Session, "do_orm_execute")
 def _keep_organisations_apart(state: ORMExecuteState) -> None:
     organisation = state.session.info["organisation"]
-    if organisation != EVERY_ORGANISATION and not state.is_column_load:
+    is_reached = state.is_orm_statement and not state.is_column_load
+    if organisation != EVERY_ORGANISATION and is_reached:
         state.statement = state.statement.options(
             with_loader_criteria(
                 OwnedByOrganisation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.db import Base, OwnedByOrganisation, UtcDateTime, word_column
@@ -45,7 +45,10 @@ class PatientIdentifier(OwnedByOrganisation, Base):
     merge (ADT A40) makes it point to the surviving patient."""
 
     __tablename__ = "patient_identifier"
-    __table_args__ = (UniqueConstraint("source_id", "identifier_index"),)
+    __table_args__ = (
+        UniqueConstraint("source_id", "identifier_index"),
+        Index("ix_patient_identifier_known", "organisation_id", "identifier_index"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     source_id: Mapped[str] = mapped_column(ForeignKey("source.id"))

@@ -67,6 +67,7 @@ class InboxMessage(OwnedByOrganisation, Base):
     __tablename__ = "inbox_message"
     __table_args__ = (
         UniqueConstraint("source_id", "control_id"),
+        Index("ix_inbox_message_booking", "source_id", "booking_code", "state"),
         Index("ix_inbox_message_rates", "source_id", "state", "received_at"),
     )
 
@@ -77,7 +78,7 @@ class InboxMessage(OwnedByOrganisation, Base):
     """MSH-10, or what stands for it (of a file: its hash and the line)."""
     content_digest: Mapped[str] = mapped_column(String(32))
     """Keyed hash of what the message says, without its envelope."""
-    booking_code: Mapped[str] = mapped_column(String(64), default="", index=True)
+    booking_code: Mapped[str] = mapped_column(String(64), default="")
     event: Mapped[str] = mapped_column(String(16), default="")
     """``S12``…, ``A40`` or the status word of a FHIR or CSV booking."""
     message_order: Mapped[str] = mapped_column(String(255), default="")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import bindparam, literal, or_, select, union_all
+from sqlalchemy import bindparam, literal, select, union_all
 from sqlalchemy.orm import contains_eager, joinedload
 
 from server.cup.booking import Booking
@@ -22,6 +22,9 @@ _CLINICS: Final = _TABLES["clinic"]
 _ORGANISATIONS: Final = _TABLES["organisation"]
 _PATIENTS: Final = _TABLES["patient"]
 _IDENTIFIERS: Final = _TABLES["patient_identifier"]
+_MESSAGES: Final = _TABLES["inbox_message"]
+_APPOINTMENTS: Final = _TABLES["appointment"]
+_VISITS: Final = _TABLES["visit"]
 
 
 def _listed(name: str) -> Any:
@@ -55,22 +58,26 @@ LOOK_UP: Final = union_all(
 """Everything that messages name, in one statement that is built once."""
 
 
-KNOWN_MESSAGES: Final = (
-    select(InboxMessage)
-    .where(InboxMessage.source_id == bindparam("source"))
-    .where(
-        or_(
-            InboxMessage.control_id.in_(bindparam("control_ids", expanding=True)),
-            InboxMessage.booking_code.in_(bindparam("booking_codes", expanding=True))
-            & (InboxMessage.state == MessageState.QUARANTINED),
-        )
-    )
+KNOWN: Final = union_all(
+    select(literal("message"), _MESSAGES.c.id)
+    .where(_MESSAGES.c.source_id == bindparam("source"))
+    .where(_MESSAGES.c.control_id.in_(_listed("control_ids"))),
+    select(literal("message"), _MESSAGES.c.id)
+    .where(_MESSAGES.c.source_id == bindparam("source"))
+    .where(_MESSAGES.c.booking_code.in_(_listed("booking_codes")))
+    .where(_MESSAGES.c.state == MessageState.QUARANTINED),
+    select(literal("visit"), _VISITS.c.id)
+    .join(_APPOINTMENTS, _APPOINTMENTS.c.id == _VISITS.c.appointment_id)
+    .where(_APPOINTMENTS.c.source_id == bindparam("source"))
+    .where(_APPOINTMENTS.c.booking_code.in_(_listed("booking_codes"))),
 )
+"""The ids of what is here already. Most bookings are new, and nothing is; each part has its index,
+because a table of all messages only grows."""
+KNOWN_MESSAGES: Final = select(InboxMessage).where(InboxMessage.id.in_(_listed("ids")))
 KNOWN_VISITS: Final = (
     select(Visit)
     .join(Visit.appointment)
-    .where(Appointment.source_id == bindparam("source"))
-    .where(Appointment.booking_code.in_(bindparam("booking_codes", expanding=True)))
+    .where(Visit.id.in_(_listed("ids")))
     .options(
         contains_eager(Visit.appointment).options(
             joinedload(Appointment.patient), joinedload(Appointment.clinic)

@@ -18,6 +18,7 @@ from server.audit import Act, ActorRole, Entry, Fact, append
 from server.cup.booking import Booking, Fault, Merge, Message
 from server.cup.inbox.envelope import booking_code_of, control_id_of
 from server.cup.inbox.lookup import (
+    KNOWN,
     KNOWN_MESSAGES,
     KNOWN_VISITS,
     LOOK_UP,
@@ -97,38 +98,32 @@ class Work:
     async def load(self, messages: Sequence[Message], codes: Iterable[str] = ()) -> None:
         """Load what some messages name, and what is known of bookings by their codes."""
         booking_codes = {booking_code_of(message) for message in messages} | set(codes)
+        booking_codes.discard("")
         control_ids = {control_id_of(message) for message in messages}
-        await self._load_messages(control_ids - {None}, booking_codes - {""})
-        await self._load_visits(booking_codes - {""})
+        named = {"control_ids": list(control_ids - {None}), "booking_codes": list(booking_codes)}
+        found = await self.session.execute(KNOWN, {"source": self.source.id, **named})
+        ids: dict[str, list[str]] = {}
+        for kind, row_id in found:
+            ids.setdefault(kind, []).append(row_id)
+        await self._load_messages(ids.get("message", []), control_ids)
+        await self._load_visits(ids.get("visit", []))
         await self.look_up([message.body for message in messages])
 
-    async def _load_messages(self, control_ids: set[str | None], booking_codes: set[str]) -> None:
-        rows = await self.session.scalars(
-            KNOWN_MESSAGES,
-            {
-                "source": self.source.id,
-                "control_ids": list(control_ids),
-                "booking_codes": list(booking_codes),
-            },
-        )
-        for row in rows:
+    async def _load_messages(self, ids: list[str], control_ids: set[str | None]) -> None:
+        for row in await self.session.scalars(KNOWN_MESSAGES, {"ids": ids}) if ids else ():
             if row.control_id in control_ids:
                 self.messages[row.control_id or ""] = row
             if row.state is MessageState.QUARANTINED:
                 self.pending.setdefault(row.booking_code, []).append(row)
 
-    async def _load_visits(self, booking_codes: set[str]) -> None:
-        if not booking_codes:
+    async def _load_visits(self, ids: list[str]) -> None:
+        if not ids:
             return
-        found = await self.session.scalars(
-            KNOWN_VISITS, {"source": self.source.id, "booking_codes": list(booking_codes)}
-        )
-        visits = list(found)
+        visits = list(await self.session.scalars(KNOWN_VISITS, {"ids": ids}))
         for visit in visits:
             self.visits[visit.appointment.booking_code] = visit
             self.note_clinic(visit.appointment)
-        if visits:
-            await warm_keys(self.keyring, self.session, visits)
+        await warm_keys(self.keyring, self.session, visits)
 
     def note_clinic(self, appointment: Appointment) -> None:
         """Remember the code of an appointment's clinic, loaded with it: phases go by it."""

@@ -53,6 +53,9 @@ def _create_patient_identifier() -> None:
     op.create_index(
         "ix_patient_identifier_organisation_id", "patient_identifier", ["organisation_id"]
     )
+    op.create_index(
+        "ix_patient_identifier_known", "patient_identifier", ["organisation_id", "identifier_index"]
+    )
     op.create_index("ix_patient_identifier_patient_id", "patient_identifier", ["patient_id"])
 
 
@@ -114,7 +117,9 @@ def _create_inbox_message() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("source_id", "control_id"),
     )
-    op.create_index("ix_inbox_message_booking_code", "inbox_message", ["booking_code"])
+    op.create_index(
+        "ix_inbox_message_booking", "inbox_message", ["source_id", "booking_code", "state"]
+    )
     op.create_index("ix_inbox_message_organisation_id", "inbox_message", ["organisation_id"])
     op.create_index("ix_inbox_message_received_at", "inbox_message", ["received_at"])
     op.create_index(
