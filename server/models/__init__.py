@@ -5,6 +5,7 @@ only; what is clear is what the service needs to run (times, states, booking cod
 """
 
 from server.models.booking import Appointment, AppointmentStatus, Patient, PatientIdentifier
+from server.models.call import CallInterval, CallOutage, Direction, LineTest, Suitability
 from server.models.cup import (
     Connector,
     Difference,
@@ -39,6 +40,8 @@ from server.models.visit import CheckIn, Consent, ConsentKind, Device, Outcome, 
 __all__ = [
     "Appointment",
     "AppointmentStatus",
+    "CallInterval",
+    "CallOutage",
     "Channel",
     "CheckIn",
     "Clinic",
@@ -49,12 +52,14 @@ __all__ = [
     "Device",
     "Difference",
     "DifferenceKind",
+    "Direction",
     "DispatchState",
     "EventKind",
     "EventState",
     "FhirAwaited",
     "FhirResource",
     "InboxMessage",
+    "LineTest",
     "LogEntry",
     "LogHead",
     "MessageKind",
@@ -72,6 +77,7 @@ __all__ = [
     "PhaseChange",
     "Reconciliation",
     "Source",
+    "Suitability",
     "User",
     "UserRole",
     "UserSession",

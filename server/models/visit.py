@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.db import Base, OwnedByOrganisation, UtcDateTime, word_column
 from server.models.booking import Appointment
+from server.models.call import Suitability
 from server.models.ids import new_id, new_locator
 
 
@@ -66,6 +67,10 @@ class Visit(OwnedByOrganisation, Base):
     eligibility_confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sealed_eligibility: Mapped[bytes | None] = mapped_column(LargeBinary)
     """JSON: the ground of TV-03 and, for a first visit, the clinician's reason (TV-02)."""
+    suitability: Mapped[Suitability | None] = mapped_column(word_column(Suitability))
+    """What the clinician stated of the line; the measured proposal is computed when asked."""
+    suitability_stated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    suitability_stated_by: Mapped[str | None] = mapped_column(String(32))
     appointment: Mapped[Appointment] = relationship(lazy="raise_on_sql")
 
 
