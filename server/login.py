@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Final
 
 from aiohttp import web
@@ -16,6 +15,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
+from server.addresses import client_of
 from server.audit import Act, ActorRole, Entry, append
 from server.auth import (
     PUBLIC,
@@ -195,14 +195,7 @@ def _go(request: web.Request, way: str, token: str) -> web.Response:
 
 
 def _address_of(request: web.Request) -> str:
-    """The browser's address; a proxy on this machine says it in ``X-Forwarded-For``."""
-    remote = request.remote or ""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    try:
-        is_our_proxy = ip_address(remote).is_loopback
-    except ValueError:
-        is_our_proxy = False
-    return forwarded if is_our_proxy and forwarded else remote
+    return str(client_of(request))
 
 
 # ---- second factor ---------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ from server.errors import CommandFailed
 ENVIRONMENT_PREFIX = "ACCANTO_"
 SETTINGS_FILE = "accanto.env"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+_PLACEHOLDERS = frozenset(
+    {"accanto", "change-me", "changeme", "password", "secret", "test", "todo", "turn-secret"}
+)
 
 
 def _origin(value: str) -> str:
@@ -44,6 +48,19 @@ def _gateway(value: str) -> str:
 def _sender(value: str) -> str:
     if value and not re.fullmatch(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+", value):
         raise ValueError("must be a plain address such as visite@example.it")
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError as error:
+        raise ValueError("must be addresses or networks such as 10.0.0.0/24") from error
+
+
+def _own_secret(value: str) -> str:
+    if value.casefold().replace("_", "-") in _PLACEHOLDERS:
+        raise ValueError("is a placeholder that everybody knows: make one of your own")
     return value
 
 
@@ -75,16 +92,21 @@ class Settings(BaseSettings):
         description="What browsers type: links are built from it and it is the only allowed "
         "Origin. https is required outside this machine.",
     )
+    trusted_proxies: list[Annotated[str, AfterValidator(_network)]] = Field(
+        default=["127.0.0.1/32", "::1/128"],
+        description="JSON list of reverse proxies (addresses or networks): only from them "
+        "X-Forwarded-For is believed.",
+    )
     turn_urls: list[str] = Field(
         default=[], description='JSON list such as ["turn:turn.example.it:3478?transport=udp"].'
     )
-    turn_secret: str = Field(
+    turn_secret: Annotated[str, AfterValidator(_own_secret)] = Field(
         default="", repr=False, description="Shared secret of the TURN servers (REST credentials)."
     )
     stun_urls: list[str] = Field(
         default=[], description="JSON list of STUN servers. Empty: none is asked, ever."
     )
-    metrics_token: str = Field(
+    metrics_token: Annotated[str, AfterValidator(_own_secret)] = Field(
         default="",
         repr=False,
         description="Bearer token of `/metrics` (Prometheus). Empty: only this machine itself may "
@@ -111,6 +133,13 @@ class Settings(BaseSettings):
         "Empty: no SMS is sent.",
     )
     sms_token: str = Field(default="", repr=False, description="Bearer token of the SMS gateway.")
+    backup_dir: str = Field(
+        default="", description="Folder of backups of the data, for `accanto backup` and `check`."
+    )
+    backup_keys_dir: str = Field(
+        default="",
+        description="Folder of backups of the keys: on another disk, under other hands.",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
 
+from server.addresses import client_of
 from server.auth import device_cookie, find_device, set_cookie
 from server.bodies import read_body
 from server.db import EVERY_ORGANISATION, Database
@@ -264,13 +265,9 @@ def _code_cookie(request: web.Request, locator: str) -> str:
 
 
 def _network_of(request: web.Request) -> str:
-    """Where a claim comes from, as IPv4 /24 or IPv6 /56; never logged. A reverse proxy on this
-    machine says the client in the last part of ``X-Forwarded-For``."""
-    try:
-        address = ip_address(request.remote or "")
-        if address.is_loopback and (forwarded := request.headers.get("X-Forwarded-For")):
-            address = ip_address(forwarded.rpartition(",")[2].strip())
-    except ValueError:
+    """Where a claim comes from, as IPv4 /24 or IPv6 /56; never logged."""
+    address = client_of(request)
+    if address is None:
         return ""
     length = 24 if isinstance(address, IPv4Address) else 56
     return str(ip_network((address, length), strict=False))
