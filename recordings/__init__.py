@@ -1,1 +1,1 @@
-"""Media and its sealed store. The only package that will use aiortc; today it holds the vault."""
+"""Media and its sealed store. The only package that uses aiortc, and never in the process that serves."""
