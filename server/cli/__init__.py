@@ -7,6 +7,7 @@ failure, and then says why in a sentence.
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,12 +19,16 @@ from server import admin
 from server.check import Level, check_installation
 from server.cli.common import Commands, data_option, json_option, run
 from server.cli.cup import cup
+from server.cli.operations import backup, restore
 from server.cli.people import organisation, user
+from server.cli.turn import turn_config
 from server.demo import run_demo
-from server.listen import serve
+from server.errors import CommandFailed
+from server.listen import Place, check_port, serve
 from server.logs import configure_logging
 from server.models import Visit
 from server.settings import Settings, load_settings
+from server.supervisor import LINE_OPTION, Line, Supervisor
 
 _COLOURS: Final = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "red"}
 _MARKS: Final = {Level.GOOD: "ok", Level.WARNING: "note", Level.BAD: "FAILS"}
@@ -35,24 +40,52 @@ def main() -> None:
 
 
 @main.command(name="serve")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, help="Processes; default 1.")
+@click.option(LINE_OPTION, "line", type=int, hidden=True)
 @data_option
-def serve_command(data_dir: Path | None) -> None:
+def serve_command(workers: int, line: int | None, data_dir: Path | None) -> None:
     """Serve a data folder until Ctrl-C.
 
     The embedded SQLite database is made and migrated by itself; another one must have been
     migrated with 'accanto migrate'.
+
+    SIGTERM ends without an error for anybody within 30 seconds; with several workers SIGHUP
+    starts them anew, one after the other.
     """
     settings = load_settings(data_dir)
     configure_logging(settings.log_level)
-    run(_serve(settings))
+    if line is not None:
+        run(_serve_as_child(settings, Line(line)))
+    elif workers > 1:
+        run(_supervise(settings, workers))
+    else:
+        run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
+    await _prepare(settings)
+    await serve(settings)
+
+
+async def _supervise(settings: Settings, workers: int) -> None:
+    if not settings.valkey_url:
+        raise CommandFailed("Several workers need a Valkey in common: set ACCANTO_VALKEY_URL")
+    check_port(settings)
+    await _prepare(settings)
+    await Supervisor([sys.executable, *sys.argv], workers).run()
+
+
+async def _serve_as_child(settings: Settings, line: Line) -> None:
+    async with admin.open_database(settings):
+        pass
+    await serve(settings, place=Place(is_shared=True, line=line))
+
+
+async def _prepare(settings: Settings) -> None:
     if not settings.database_url:
         await admin.prepare(settings)
     async with admin.open_database(settings):
         pass
-    await serve(settings)
 
 
 @main.command()
@@ -141,5 +174,5 @@ def _facts(visit: Visit, organisation: str) -> dict[str, str]:
     }
 
 
-for group in (cup, organisation, user):
-    main.add_command(group)
+for command in (backup, cup, organisation, restore, turn_config, user):
+    main.add_command(command)

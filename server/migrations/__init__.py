@@ -28,26 +28,33 @@ def alembic_config(connection: Connection | None = None) -> Config:
 async def migrate(database: Database) -> None:
     """Bring the schema to the newest revision; a current one is left as it is."""
     async with database.engine.begin() as connection:
-        await connection.run_sync(_upgrade)
+        await connection.run_sync(upgrade)
 
 
 async def is_current(database: Database) -> bool:
     """Whether the schema is at the newest revision."""
     async with database.engine.connect() as connection:
-        return await connection.run_sync(_find_revision) == _newest_revision()
+        return await connection.run_sync(find_revision) == _newest_revision()
 
 
 async def is_empty(database: Database) -> bool:
     """Whether no revision was ever applied."""
     async with database.engine.connect() as connection:
-        return await connection.run_sync(_find_revision) is None
+        return await connection.run_sync(find_revision) is None
 
 
-def _upgrade(connection: Connection) -> None:
-    command.upgrade(alembic_config(connection), "head")
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the schema to a revision, in the caller's transaction."""
+    command.upgrade(alembic_config(connection), revision)
 
 
-def _find_revision(connection: Connection) -> str | None:
+def is_known(revision: str) -> bool:
+    """Whether this version's history has the revision."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    return revision in {script.revision for script in scripts.walk_revisions()}
+
+
+def find_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
