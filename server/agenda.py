@@ -6,7 +6,7 @@ What happens inside one visit is ``server.visit``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -50,7 +50,7 @@ from server.sealed import (
     warm_keys,
 )
 from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
-from signaling.messages import Late, ParticipantState, Role
+from signaling.messages import Late, Participant, ParticipantState, Role
 
 _LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
 _WRITTEN_BEFORE: Final = timedelta(hours=3)
@@ -278,18 +278,18 @@ async def _load_signs(
         select(Device.visit_id).where(Device.visit_id.in_(coming)).where(Device.ended_at.is_(None))
     )
     links = set(opened)
+    presence = await request.app[HUB].presence([visit.id for visit in visits])
     return {
         visit.id: Signs(
             answers=answers.get(visit.id, Answers()),
             is_link_open=visit.id in links,
-            is_patient_out=_is_patient_out(request, visit.id),
+            is_patient_out=_is_patient_out(presence.get(visit.id, ())),
         )
         for visit in visits
     }
 
 
-def _is_patient_out(request: web.Request, visit_id: str) -> bool:
-    people = request.app[HUB].presence(visit_id)
+def _is_patient_out(people: Iterable[Participant]) -> bool:
     return any(person.role is Role.PATIENT and person.state in _OUT for person in people)
 
 

@@ -7,10 +7,9 @@ records; everything else is done while the ``hello`` comes in.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from aiohttp import WSCloseCode
@@ -18,9 +17,10 @@ from aiohttp import WSCloseCode
 from signaling.bus import Gap
 from signaling.ice import IceConfig, ice_servers
 from signaling.messages import PROTOCOL_VERSION, ByeAction, Hello, Returned, Role, Welcome
+from signaling.openroom import OpenRoom
 from signaling.reasons import ByeReason, Refused
 from signaling.room import is_seen_by
-from signaling.rooms import OpenRoom, RoomHooks, Rooms
+from signaling.rooms import RoomHooks, Rooms
 from signaling.rules import decide_join
 from signaling.seat import Seat, decode
 from signaling.sockets import Socket
@@ -36,13 +36,11 @@ from signaling.tickets import (
 
 Claims = TicketClaims | ResumeClaims
 
-logger = logging.getLogger(__name__)
-
 
 class Door:
     """Lets sockets in; one for all rooms of a hub. ``on_parted`` is told of each lost socket."""
 
-    __slots__ = ("_clock", "_hooks", "_ice", "_key", "_loading", "_on_parted", "_rooms", "_used")
+    __slots__ = ("_clock", "_hooks", "_ice", "_key", "_on_parted", "_rooms", "_used")
 
     def __init__(
         self,
@@ -60,7 +58,6 @@ class Door:
         self._clock = clock
         self._on_parted = on_parted
         self._used = UsedTickets()
-        self._loading: set[asyncio.Task[None]] = set()
 
     def greet(self, socket: Socket) -> None:
         """From here on the socket is heard."""
@@ -85,13 +82,31 @@ class Door:
             return
         seed = claims.seed if isinstance(claims, TicketClaims) else None
         opened = self._rooms.enter(claims.room, seed)
-        if opened is not None:
+        if opened.epoch:
             self._seat(socket, opened, claims, hello)
-            return
-        socket.hold()
-        loading = asyncio.create_task(self._load_and_seat(socket, claims, hello))
-        self._loading.add(loading)
-        loading.add_done_callback(self._loading.discard)
+        else:
+            socket.hold()
+            opened.when_ready(partial(self._come_in, socket, opened, claims, hello))
+
+    def _come_in(
+        self,
+        socket: Socket,
+        opened: OpenRoom,
+        claims: Claims,
+        hello: Hello,
+        failure: Exception | None,
+    ) -> None:
+        """The room is open now, or is not going to be."""
+        if failure is not None or socket.is_over:
+            self._rooms.leave(opened)
+        if isinstance(failure, Refused):
+            socket.end(ByeReason.CLOSED)
+        elif failure is not None:
+            socket.fail()
+        elif not socket.is_over:
+            self._seat(socket, opened, claims, hello)
+        if socket.is_held and not isinstance(socket.listener, Seat):
+            socket.release()
 
     def part(self, socket: Socket) -> None:
         """The socket was lost before it had a seat."""
@@ -105,20 +120,6 @@ class Door:
         self._used.use(claims, now)
         return claims
 
-    async def _load_and_seat(self, socket: Socket, claims: Claims, hello: Hello) -> None:
-        try:
-            opened = await self._rooms.load_and_enter(claims.room)
-            if socket.is_over:
-                self._rooms.leave(opened)
-            else:
-                self._seat(socket, opened, claims, hello)
-        except Refused:
-            socket.end(ByeReason.CLOSED)
-        except Exception:
-            logger.exception("room of socket %s does not open", socket.id)
-            socket.fail()
-        socket.release()
-
     # ---- the seat --------------------------------------------------------------------------
 
     def _seat(self, socket: Socket, opened: OpenRoom, claims: Claims, hello: Hello) -> None:
@@ -127,41 +128,58 @@ class Door:
             self._rooms, self._hooks, self._on_parted,
         )  # fmt: skip
         socket.listener = seat
-        if opened.room.outcome is not None:
+        if opened.is_over:
+            socket.end(ByeReason.LOG_LOST, ByeAction.RECONNECT)
+        elif opened.room.outcome is not None:
             socket.end(ByeReason.CLOSED)
         elif isinstance(claims, ResumeClaims):
             self._resume(seat, claims, hello)
         else:
-            self._join(seat)
+            self._join(seat, claims.nonce)
 
-    def _join(self, seat: Seat) -> None:
-        room = seat.opened.room
-        seat.append(decide_join(room, seat.participant, seat.role))
-        if room.is_current(seat.participant, seat.socket.id):
-            self._welcome(seat, seq=room.seq, is_resumed=False)
-        else:
-            seat.socket.end(ByeReason.REPLACED)
+    def _join(self, seat: Seat, ticket: str) -> None:
+        def on_seated() -> None:
+            room = seat.opened.room
+            if room.is_current(seat.participant, seat.socket.id):
+                self._welcome(seat, seq=room.seq, is_resumed=False)
+            elif room.outcome is not None:
+                seat.socket.end(ByeReason.CLOSED)
+            else:
+                self._refuse_seat(seat, ByeReason.TICKET_REFUSED)
+
+        seat.ask_for(decide_join(seat.opened.room, seat.participant, seat.role), ticket, on_seated)
 
     def _resume(self, seat: Seat, claims: ResumeClaims, hello: Hello) -> None:
         opened, room = seat.opened, seat.opened.room
-        is_known = claims.epoch == hello.epoch == opened.epoch and room.may_return(
-            seat.participant, claims.page, hello.seq, self._clock()
+        is_known = (
+            claims.epoch == hello.epoch == opened.epoch
+            and room.may_return(seat.participant, claims.page, hello.seq, self._clock().timestamp())
+            and self._rooms.holds(opened, hello.seq)
         )
-        try:
-            if not is_known:
-                raise Gap
-            seat.append(Returned(participant=seat.participant))
-            missed = self._rooms.read(opened, hello.seq)
-        except Gap:
-            seat.socket.end(ByeReason.RESUME_REFUSED, ByeAction.RECONNECT)
-            return
-        if not room.is_current(seat.participant, seat.socket.id):
+        if is_known:
+            seat.ask_for(
+                Returned(participant=seat.participant), "", partial(self._go_on, seat, hello.seq)
+            )
+        else:
+            self._refuse_seat(seat, ByeReason.RESUME_REFUSED)
+
+    def _go_on(self, seat: Seat, seq: int) -> None:
+        """The same page has its seat again and gets what it missed."""
+        if not seat.opened.room.is_current(seat.participant, seat.socket.id):
             seat.socket.end(ByeReason.REPLACED)
             return
-        self._welcome(seat, seq=hello.seq, is_resumed=True)
+        try:
+            missed = self._rooms.read(seat.opened, seq)
+        except Gap:
+            self._refuse_seat(seat, ByeReason.RESUME_REFUSED)
+            return
+        self._welcome(seat, seq=seq, is_resumed=True)
         for event in missed:
             if is_seen_by(event, seat.participant):
                 seat.socket.send(event)
+
+    def _refuse_seat(self, seat: Seat, reason: ByeReason) -> None:
+        seat.socket.end(reason, ByeAction.RECONNECT)
 
     def _welcome(self, seat: Seat, *, seq: int, is_resumed: bool) -> None:
         opened, room, now = seat.opened, seat.opened.room, self._clock()
@@ -175,7 +193,6 @@ class Door:
             page=member.generation,
             now=now,
         )
-        opened.sockets[seat.participant] = seat.socket
         seat.socket.send(
             Welcome(
                 version=PROTOCOL_VERSION,
@@ -195,6 +212,7 @@ class Door:
                 relay_always=opened.seed.relay_always,
             )
         )
+        seat.begin(member.cseq)
 
 
 class Caller:

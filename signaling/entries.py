@@ -7,7 +7,7 @@ import msgspec
 from signaling.messages import RoomEvent
 
 
-class Entry(msgspec.Struct, gc=False):
+class Entry(msgspec.Struct, gc=False, omit_defaults=True):
     """One entry of the room log; only its ``event`` is ever sent to a client.
 
     The log numbers the event of the entry it is given; nobody changes it later.
@@ -22,3 +22,11 @@ class Entry(msgspec.Struct, gc=False):
     cseq: int = 0
     reason: str = ""
     """Bye reason, when a participant leaves otherwise than by its own wish."""
+    at: float = 0.0
+    """Seconds since 1970 on the clock of the node that appended it; signals have none."""
+    ticket: str = ""
+    """What makes the ticket of a ``joined`` one of a kind: the fold takes it once."""
+    number: int = 0
+    """Counts the appends of its node, so that one sent twice is taken once."""
+    epoch: str = ""
+    """The numbering it was meant for."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from itertools import count
+from random import shuffle
 from typing import Final
 
 import msgspec
@@ -31,6 +32,10 @@ __all__ = ["Hub", "Refused", "RoomHooks", "RoomSeed"]
 BEAT_SECONDS: Final = 2.0
 PART_WITHIN_SECONDS: Final = 4.0
 CUT_WITHIN_SECONDS: Final = 1.0
+DRAIN_SECONDS: Final = 5.0
+DRAIN_STEPS: Final = 50
+BEATS_OF_LEASES: Final = 2
+"""Seats of the absent, and signs of life of the nodes, every so many beats."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +63,8 @@ class Hub:
         self._node = secrets.token_hex(4)
         self._numbers = count(1)
         self._rooms = Rooms(log, hooks, self._node, clock)
+        self._log = log
+        self._beats = count()
         self._door = Door(self._rooms, hooks, key, ice, clock, self._forget)
         self._acks = Acks()
         self._sockets: set[Socket] = set()
@@ -128,28 +135,41 @@ class Hub:
         if not self._sockets:
             self._has_emptied.set()
 
-    async def publish(self, room_id: str, event: RoomEvent) -> None:
-        """Tells an open room of an act that came over HTTP (``Late``, ``Moved``, ``Closed``).
-        Call it after the act is committed; a room that is not open reads it when it opens."""
-        opened = await self._rooms.find_or_wait(room_id)
-        if opened is not None:
-            self._rooms.append(opened, msgspec.structs.replace(event))
-        else:
-            self._rooms.note_change(room_id)
-
-    def presence(self, room_id: str) -> list[Participant]:
-        """Everybody the open room knows, whoever left included; empty when it is not open."""
+    async def publish(self, room_id: str, event: RoomEvent, reason: str = "") -> None:
+        """Tells a room of an act that came over HTTP (``Late``, ``Moved``, ``Closed``), on
+        whatever node it is open. Call it after the act is committed; a room that is not open
+        reads it when it opens."""
         opened = self._rooms.find(room_id)
-        return opened.room.snapshot() if opened else []
+        if opened is None:
+            self._rooms.post(room_id, msgspec.structs.replace(event), reason)
+            return
+        opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        opened.when_ready(lambda _: opening.set_result(None))
+        await opening
+        if opened.is_over:
+            await self.publish(room_id, event, reason)
+        else:
+            self._rooms.append(opened, msgspec.structs.replace(event), reason=reason)
+
+    async def presence(self, room_ids: Sequence[str]) -> dict[str, list[Participant]]:
+        """Everybody these rooms know, whoever left included, on whatever node they are open;
+        nobody for a room that is not open."""
+        found: dict[str, list[Participant]] = {}
+        elsewhere: list[str] = []
+        for room_id in room_ids:
+            opened = self._rooms.find(room_id)
+            if opened is not None and opened.epoch:
+                found[room_id] = opened.room.snapshot()
+            else:
+                elsewhere.append(room_id)
+        return found | await self._log.load_presence(elsewhere)
 
     async def disconnect(
         self, room_id: str, participant: str, reason: str = ByeReason.REVOKED
     ) -> None:
         """Makes a participant leave: the link was revoked, the user disabled. It cannot resume;
         whether it gets another ticket is the caller's business."""
-        opened = await self._rooms.find_or_wait(room_id)
-        if opened is not None:
-            self._rooms.append(opened, Gone(participant=participant), reason=reason)
+        await self.publish(room_id, Gone(participant=participant), reason)
 
     @property
     def open_rooms(self) -> int:
@@ -159,15 +179,33 @@ class Hub:
     def open_sockets(self) -> int:
         return len(self._sockets)
 
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Takes no new socket and sends everybody away, one after the other over ``seconds`` so
+        that they do not all come at once: to another node on the same seat where the log is
+        shared, else back to this one after its restart."""
+        self._is_closing = True
+        sockets = list(self._sockets)
+        shuffle(sockets)
+        for number, socket in enumerate(sockets):
+            self._send_away(socket)
+            if (number + 1) % max(1, len(sockets) // DRAIN_STEPS) == 0:
+                await asyncio.sleep(seconds / DRAIN_STEPS)
+
+    def _send_away(self, socket: Socket) -> None:
+        is_shared = self._log.is_shared
+        socket.is_moved = is_shared
+        action = ByeAction.RESUME if is_shared else ByeAction.RECONNECT
+        socket.end(ByeReason.RESTARTING, action, code=WSCloseCode.SERVICE_RESTART)
+
     async def close(self) -> None:
-        """Sends everybody to another node, or to this one after its restart. Belongs into
-        ``on_shutdown``, before the web server waits for its handlers."""
+        """Ends what is left. Belongs into ``on_shutdown``, before the web server waits for its
+        handlers."""
         self._is_closing = True
         if self._timekeeper is not None:
             self._timekeeper.cancel()
             await asyncio.wait({self._timekeeper})
         for socket in list(self._sockets):
-            socket.end(ByeReason.RESTARTING, ByeAction.RECONNECT, code=WSCloseCode.GOING_AWAY)
+            self._send_away(socket)
         if not await self._has_parted_from_all(PART_WITHIN_SECONDS):
             for socket in list(self._sockets):
                 socket.cut()
@@ -191,7 +229,11 @@ class Hub:
                 logger.exception("beat failed")
 
     def beat(self, now: float) -> None:
-        """The deadlines of all sockets by one timer, and the end of empty rooms."""
+        """The deadlines of all sockets by one timer, the end of empty rooms, of long absences
+        and of dead nodes."""
         for socket in list(self._sockets):
             socket.check(now)
         self._rooms.drop_empty(now)
+        if next(self._beats) % BEATS_OF_LEASES == 0:
+            self._rooms.expire()
+            self._log.beat(self._node, self._rooms.other_nodes(), self._rooms.give_up)

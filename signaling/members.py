@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from signaling.messages import (
@@ -60,7 +59,8 @@ class Member:
     cseq: int = 0
     """The last client frame that the room has taken."""
     state_before_away: ParticipantState = _WAITING
-    away_since: datetime | None = None
+    away_since: float | None = None
+    """Seconds since 1970, by the clock of the node that saw it."""
     last_signal_seq: int = 0
     trimmed_seq: int = 0
     """Signals to this one up to here are gone from the log: who lacks them cannot resume."""
@@ -79,7 +79,7 @@ class Member:
         self.is_present = state in PRESENT
         self.is_out = state in OUT
 
-    def move(self, event: type[Event], now: datetime | None = None) -> bool:
+    def move(self, event: type[Event], at: float = 0.0) -> bool:
         """Follows ``TRANSITIONS``; False when the event changes nothing for this one."""
         if self.state is _AWAY and event in (Admitted, MediaProven):
             return self._move_while_away(event)
@@ -87,7 +87,7 @@ class Member:
         if after is None:
             return False
         if after is _AWAY:
-            self.state_before_away, self.away_since = self.state, now
+            self.state_before_away, self.away_since = self.state, at
         self._enter(after)
         return True
 
@@ -97,6 +97,10 @@ class Member:
             return False
         self.state_before_away = after
         return True
+
+    @property
+    def is_away(self) -> bool:
+        return self.state is _AWAY
 
     def come_back(self, socket: str) -> None:
         """The same page speaks on another socket."""

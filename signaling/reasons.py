@@ -26,6 +26,8 @@ class ByeReason(StrEnum):
     CLOSED = "closed"
     REPLACED = "replaced"
     REVOKED = "revoked"
+    EXPIRED = "expired"
+    LOG_LOST = "log_lost"
     RESTARTING = "restarting"
     FAILED = "failed"
     BAD_HELLO = "bad_hello"

@@ -7,7 +7,7 @@ to do. Every node that folds the same entries comes to the same room.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, assert_never
 
 import msgspec
@@ -40,7 +40,7 @@ from signaling.messages import (
 )
 from signaling.reasons import ByeReason
 
-RESUME_WINDOW: Final = timedelta(minutes=2)
+RESUME_SECONDS: Final = timedelta(minutes=2).total_seconds()
 
 SignalEvent = CandidatesEvent | OfferEvent | AnswerEvent
 KEPT_ACTS: Final = (Admitted, TurnedAway)
@@ -78,7 +78,7 @@ Effect = Deliver | Dismiss | Trim
 class Room:
     """The state of one room as of ``seq``."""
 
-    __slots__ = ("_admitted", "late_minutes", "members", "outcome", "proofs", "seq")
+    __slots__ = ("_admitted", "_tickets", "late_minutes", "members", "outcome", "proofs", "seq")
 
     def __init__(
         self,
@@ -93,6 +93,8 @@ class Room:
         self.proofs: dict[tuple[str, str], tuple[bool, bool]] = {}
         """(who has decoded, of whom) → (audio, video)."""
         self._admitted = set(admitted)
+        self._tickets: set[str] = set()
+        """Of those who have joined: each opens one seat, whatever node it is shown to."""
 
     def snapshot(self) -> list[Participant]:
         return [member.shown() for member in self.members.values()]
@@ -110,23 +112,25 @@ class Room:
         member = self.members.get(participant)
         return member is not None and member.socket == socket and not member.is_out
 
-    def may_return(self, participant: str, page: int, seq: int, now: datetime) -> bool:
-        """True when that page, which has applied events up to ``seq``, may resume."""
+    def may_return(self, participant: str, page: int, seq: int, now: float) -> bool:
+        """True when that page, which has applied events up to ``seq``, may resume. ``now``:
+        seconds since 1970, as in the entries."""
         member = self.members.get(participant)
         if member is None or member.is_out or member.generation != page:
             return False
         if not member.trimmed_seq <= seq <= self.seq:
             return False
-        return member.away_since is None or now - member.away_since <= RESUME_WINDOW
+        return member.away_since is None or now - member.away_since <= RESUME_SECONDS
 
-    def skip(self, participant: str, socket: str, cseq: int) -> None:
-        """Counts a client frame that changes nothing and so is not in the log. Only this node
-        knows of it: another one would take it after a resume and again find nothing to do."""
-        member = self.members.get(participant)
-        if member is not None and member.socket == socket and cseq > member.cseq:
-            member.cseq = cseq
+    def overdue(self, now: float) -> list[Member]:
+        """Who has been away for too long to come back to the same seat."""
+        return [
+            member
+            for member in self.members.values()
+            if member.is_away and now - (member.away_since or 0.0) > RESUME_SECONDS
+        ]
 
-    def apply(self, entry: Entry, now: datetime) -> list[Effect]:
+    def apply(self, entry: Entry) -> list[Effect]:
         """Takes one entry of the log; what follows from it, or nothing when it does not count."""
         event = entry.event
         if isinstance(event, SIGNAL_EVENTS):
@@ -137,17 +141,18 @@ class Room:
             return []
         match event:
             case Joined():
-                return self._apply_joined(event, entry.socket)
+                return self._apply_joined(event, entry)
             case Returned():
                 return self._apply_returned(event, entry.socket)
             case MediaProven():
                 return self._apply_proof(event)
             case Away() | Gone() | Admitted() | TurnedAway():
-                return self._apply_passage(event, entry.reason, now)
+                return self._apply_passage(event, entry)
             case Closed():
                 return self._apply_closed(event)
             case MediaChanged():
-                self._apply_media(event)
+                if not self._apply_media(event):
+                    return []
             case Late():
                 self.late_minutes = event.minutes
             case Moved():
@@ -182,8 +187,12 @@ class Room:
             author.cseq = entry.cseq
         return True
 
-    def _apply_joined(self, event: Joined, socket: str) -> list[Effect]:
-        who = event.participant
+    def _apply_joined(self, event: Joined, entry: Entry) -> list[Effect]:
+        who, socket = event.participant, entry.socket
+        if entry.ticket:
+            if entry.ticket in self._tickets:
+                return []
+            self._tickets.add(entry.ticket)
         for pair in [pair for pair in self.proofs if who in pair]:
             del self.proofs[pair]
         is_admitted = self.is_admitted(who, event.role)
@@ -205,17 +214,17 @@ class Room:
             Deliver(event, self._present(without=member.participant)),
         ]
 
-    def _apply_passage(self, event: PassageEvent, reason: str, now: datetime) -> list[Effect]:
+    def _apply_passage(self, event: PassageEvent, entry: Entry) -> list[Effect]:
         """Events that move the one participant they name."""
         if isinstance(event, Admitted):
             self._admitted.add(event.participant)
         member = self.members.get(event.participant)
         hearers = self._present()
-        if member is None or not member.move(type(event), now):
+        if member is None or not member.move(type(event), entry.at):
             return []
         match event:
             case Gone():
-                return self._see_off(event, self._present(), reason or ByeReason.LEFT)
+                return self._see_off(event, self._present(), entry.reason or ByeReason.LEFT)
             case TurnedAway():
                 return self._see_off(event, hearers, ByeReason.TURNED_AWAY)
             case Away() | Admitted():
@@ -233,18 +242,23 @@ class Room:
             Trim(who, None, event.seq),
         ]
 
-    def _apply_media(self, event: MediaChanged) -> None:
+    def _apply_media(self, event: MediaChanged) -> bool:
+        """False when it is so already."""
         member = self.members.get(event.participant)
-        if member is not None:
-            member.microphone = event.microphone
-            member.camera = event.camera
-            member.screen = event.screen
+        wanted = (event.microphone, event.camera, event.screen)
+        if member is None or wanted == (member.microphone, member.camera, member.screen):
+            return False
+        member.microphone, member.camera, member.screen = wanted
+        return True
 
     def _apply_proof(self, event: MediaProven) -> list[Effect]:
         watcher, of = self.members.get(event.participant), self.members.get(event.of)
         if watcher is None or of is None:
             return []
-        self.proofs[event.participant, event.of] = (event.audio, event.video)
+        pair, proof = (event.participant, event.of), (event.audio, event.video)
+        if self.proofs.get(pair, (False, False)) == proof:
+            return []
+        self.proofs[pair] = proof
         effects: list[Effect] = [Deliver(event, self._present())]
         if (event.of, event.participant) in self.proofs:
             for member in (watcher, of):

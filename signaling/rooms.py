@@ -6,29 +6,47 @@ It knows no HTTP and no frames from clients (``hub.py``) and no room rules (``ro
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Final, Protocol
 
-from signaling.bus import RoomLog
+from aiohttp import WSCloseCode
+
+from signaling.bus import Gap, RoomLog
 from signaling.entries import Entry
-from signaling.messages import SIGNAL_EVENTS, RoomEvent
-from signaling.room import Deliver, Dismiss, Room, Trim
+from signaling.members import Member
+from signaling.messages import (
+    SIGNAL_EVENTS,
+    Admitted,
+    Away,
+    ByeAction,
+    Gone,
+    Joined,
+    Returned,
+    RoomEvent,
+    TurnedAway,
+)
+from signaling.openroom import OpenRoom
+from signaling.reasons import ByeReason, Refused
+from signaling.room import Deliver, Dismiss, SignalEvent, Trim
 from signaling.seed import RoomSeed
-from signaling.sockets import Socket, encode
+from signaling.sockets import encode
 
 EMPTY_ROOM_SECONDS: Final = 180.0
+PASSAGES: Final = (Joined, Returned, Away, Gone, Admitted, TurnedAway)
 SEED_SECONDS: Final = 60.0
 """Longer than a ticket lives: what changed within it may be newer than the seed of a ticket."""
+
+logger = logging.getLogger(__name__)
 
 
 class RoomHooks(Protocol):
     """What the web application does for the rooms. Signaling itself knows no database."""
 
     async def load(self, room_id: str) -> RoomSeed:
-        """Read what is kept of a room when this node opens it; raises ``Refused`` when there
-        is no such room. Spared when the ticket carries a seed that cannot be stale."""
+        """Read what is kept of a room when it is opened; raises ``Refused`` when there is no
+        such room. Spared when the ticket carries a seed that cannot be stale."""
 
     def opened(self, room_id: str, seed: RoomSeed) -> None:
         """This node has the room now. Must be quick and must not raise."""
@@ -48,38 +66,20 @@ class RoomHooks(Protocol):
         Must be quick and must not raise."""
 
 
-class OpenRoom:
-    """A room with what this node alone has of it: its sockets and the log's epoch."""
-
-    __slots__ = ("deliver", "empty_since", "epoch", "guests", "room", "room_id", "seed", "sockets")
-
-    def __init__(self, room_id: str, seed: RoomSeed, now: float) -> None:
-        self.room_id = room_id
-        self.seed = seed
-        self.room = Room(seed.admitted, seed.late_minutes, seed.outcome)
-        self.epoch = ""
-        self.sockets: dict[str, Socket] = {}
-        """By participant; a socket is here from its ``welcome`` on."""
-        self.guests = 0
-        """Sockets that hold this room, from before their ``welcome`` to after their end."""
-        self.empty_since = now
-        self.deliver: Callable[[Entry], None]
-
-
 class Rooms:
-    """All open rooms of this node over one ``RoomLog``."""
+    """All open rooms of this node over one ``RoomLog``; the keeper of each of them."""
 
-    __slots__ = ("_changed_at", "_clock", "_hooks", "_log", "_node", "_open", "_opening")
+    __slots__ = ("_changed_at", "_clock", "_hooks", "_loading", "_log", "_open", "node")
 
     def __init__(
         self, log: RoomLog, hooks: RoomHooks, node: str, clock: Callable[[], datetime]
     ) -> None:
+        self.node = node
         self._log = log
         self._hooks = hooks
-        self._node = node
         self._clock = clock
         self._open: dict[str, OpenRoom] = {}
-        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._loading: set[asyncio.Task[None]] = set()
         self._changed_at: dict[str, float] = {}
         """When a room that is not open was last open or told of an act."""
 
@@ -87,49 +87,50 @@ class Rooms:
         return len(self._open)
 
     def find(self, room_id: str) -> OpenRoom | None:
-        return self._open.get(room_id)
-
-    async def find_or_wait(self, room_id: str) -> OpenRoom | None:
         """The room if it is open or just being opened."""
-        opening = self._opening.get(room_id)
-        if opening is not None:
-            await asyncio.wait({opening})
         return self._open.get(room_id)
 
-    def enter(self, room_id: str, seed: RoomSeed | None = None) -> OpenRoom | None:
-        """The room when it is open or ``seed`` can open it. None when the records must be asked:
-        then ``load_and_enter``. Whoever enters calls ``leave`` in the end."""
+    # ---- opening ---------------------------------------------------------------------------
+
+    def enter(self, room_id: str, seed: RoomSeed | None = None) -> OpenRoom:
+        """The room, perhaps not ready yet. ``seed`` spares the records a question. Whoever
+        enters calls ``leave`` in the end."""
         opened = self._open.get(room_id)
         if opened is None:
-            if seed is None or room_id in self._changed_at or room_id in self._opening:
-                return None
-            opened = self._start(room_id, seed)
+            opened = self._open[room_id] = OpenRoom(
+                room_id, self, asyncio.get_running_loop().time()
+            )
+            trusted = None if room_id in self._changed_at else seed
+            self._log.open(room_id, opened, trusted)
         opened.guests += 1
         return opened
 
-    async def load_and_enter(self, room_id: str) -> OpenRoom:
-        """The room, read from the records once for all who come meanwhile."""
-        while (opened := self._open.get(room_id)) is None:
-            opening = self._opening.get(room_id)
-            if opening is None:
-                opening = self._opening[room_id] = asyncio.create_task(self._load(room_id))
-            await asyncio.shield(opening)
-        opened.guests += 1
-        return opened
+    def on_absent(self, opened: OpenRoom, token: str) -> None:
+        loading = asyncio.create_task(self._load(opened, token))
+        self._loading.add(loading)
+        loading.add_done_callback(self._loading.discard)
 
-    async def _load(self, room_id: str) -> None:
+    async def _load(self, opened: OpenRoom, token: str) -> None:
         try:
-            self._start(room_id, await self._hooks.load(room_id))
-        finally:
-            del self._opening[room_id]
+            seed = await self._hooks.load(opened.room_id)
+        except Exception as failure:
+            if not isinstance(failure, Refused):
+                logger.exception("room %s does not open", opened.room_id)
+            opened.is_over = True
+            if self._open.get(opened.room_id) is opened:
+                del self._open[opened.room_id]
+                self._log.close(opened.room_id, opened)
+            opened.make_ready(failure)
+            return
+        if self._open.get(opened.room_id) is opened:
+            self._log.open(opened.room_id, opened, seed, token)
 
-    def _start(self, room_id: str, seed: RoomSeed) -> OpenRoom:
-        opened = OpenRoom(room_id, seed, asyncio.get_running_loop().time())
-        opened.deliver = partial(self._apply, opened)
-        opened.epoch = self._log.open(room_id, opened.deliver)
-        self._open[room_id] = opened
-        self._hooks.opened(room_id, seed)
-        return opened
+    def on_open(self, opened: OpenRoom) -> None:
+        self._hooks.opened(opened.room_id, opened.seed)
+        if opened.is_awaited:  # what the log holds is delivered in this turn of the loop
+            asyncio.get_running_loop().call_soon(opened.make_ready)
+
+    # ---- the log ---------------------------------------------------------------------------
 
     def append(
         self,
@@ -139,33 +140,84 @@ class Rooms:
         socket: str = "",
         cseq: int = 0,
         reason: str = "",
+        ticket: str = "",
     ) -> None:
-        entry = Entry(event, self._node, by, socket, cseq, reason)
-        self._log.append(opened.room_id, entry)
+        if not opened.is_over:
+            at = self._clock().timestamp()
+            entry = Entry(event, self.node, by, socket, cseq, reason, at, ticket)
+            self._log.append(opened.room_id, entry)
+
+    def append_signal(
+        self, opened: OpenRoom, event: SignalEvent, by: str, socket: str, cseq: int
+    ) -> None:
+        """``append`` for what most entries are."""
+        if not opened.is_over:
+            self._log.append(opened.room_id, Entry(event, self.node, by, socket, cseq))
+
+    def post(self, room_id: str, event: RoomEvent, reason: str = "") -> None:
+        """Tells the rooms of other nodes of an act; this one does not have the room open."""
+        entry = Entry(event, self.node, reason=reason, at=self._clock().timestamp())
+        self._log.post(room_id, entry)
+        self._changed_at[room_id] = asyncio.get_running_loop().time()
 
     def read(self, opened: OpenRoom, after: int) -> list[RoomEvent]:
         """What this node has applied after ``after``; raises ``Gap``."""
         entries = self._log.read(opened.room_id, after)
         return [entry.event for entry in entries if entry.event.seq <= opened.room.seq]
 
-    def _apply(self, opened: OpenRoom, entry: Entry) -> None:
+    def holds(self, opened: OpenRoom, after: int) -> bool:
+        """Whether everything after ``after`` can be read again."""
+        try:
+            self._log.read(opened.room_id, after)
+        except Gap:
+            return False
+        return True
+
+    def on_entry(self, opened: OpenRoom, entry: Entry) -> None:
         event = entry.event
         if isinstance(event, SIGNAL_EVENTS):
             to = opened.room.apply_signal(entry, event)
             socket = opened.sockets.get(event.to)
             if socket is not None and to is not None and to.is_present:
                 socket.send(event)
-            return
-        effects = opened.room.apply(entry, self._clock())
+        else:
+            self._apply(opened, entry)
+        if entry.cseq and entry.node == self.node:
+            author = opened.find_socket(entry.by, entry.socket)
+            if author is not None:
+                author.settle(entry.cseq)
+
+    def _apply(self, opened: OpenRoom, entry: Entry) -> None:
+        effects = opened.room.apply(entry)
+        is_own = entry.node == self.node
         for effect in effects:
             if isinstance(effect, Deliver):
                 self._deliver(opened, effect.event, effect.to)
             elif isinstance(effect, Trim):
-                self._log.trim(opened.room_id, effect.one, effect.other, effect.before)
+                one, other, before = effect.one, effect.other, effect.before
+                self._log.trim(opened.room_id, one, other, before, is_own=is_own)
             else:
                 self._dismiss(opened, effect)
-        if effects and entry.node == self._node:
-            self._hooks.observe(opened.room_id, event)
+        if is_own:
+            if effects:
+                self._say(opened, entry)
+            arrive = opened.arrivals.pop(entry.socket, None)
+            if arrive is not None:
+                arrive()
+        elif isinstance(entry.event, Away):
+            self._contradict(opened, entry)
+
+    def _say(self, opened: OpenRoom, entry: Entry) -> None:
+        """What happened through this node, to the records and to the lists of other nodes."""
+        if entry.reason != ByeReason.EXPIRED:
+            self._hooks.observe(opened.room_id, entry.event)
+        if self._log.is_shared and isinstance(entry.event, PASSAGES):
+            self._log.note_presence(opened.room_id, opened.room.snapshot())
+
+    def _contradict(self, opened: OpenRoom, entry: Entry) -> None:
+        """Another node took this one for dead, and a socket of this one lives."""
+        if opened.find_socket(entry.by, entry.socket) is not None:
+            self.append(opened, Returned(participant=entry.by), entry.by, entry.socket)
 
     def _dismiss(self, opened: OpenRoom, effect: Dismiss) -> None:
         socket = opened.sockets.get(effect.participant)
@@ -184,17 +236,53 @@ class Rooms:
                 payload = payload or encode(event)
                 socket.send_bytes(payload)
 
+    # ---- the end ---------------------------------------------------------------------------
+
     def leave(self, opened: OpenRoom) -> None:
         """One socket less. A room that everybody has left for good is forgotten at once."""
         opened.guests -= 1
         if not opened.guests:
             opened.empty_since = asyncio.get_running_loop().time()
-            if opened.room.is_deserted:
+            if opened.epoch and opened.room.is_deserted:
                 self._drop(opened)
 
-    def note_change(self, room_id: str) -> None:
-        """A ticket issued before now may carry an old seed of this room."""
-        self._changed_at[room_id] = asyncio.get_running_loop().time()
+    def on_lost(self, opened: OpenRoom) -> None:
+        """The room starts again from the records; everybody joins anew, without a click."""
+        logger.warning("the log of room %s is lost, it starts again", opened.room_id)
+        self._forget(opened)
+        opened.make_ready()
+        for arrive in list(opened.arrivals.values()):
+            arrive()
+        for socket in list(opened.sockets.values()):
+            socket.end(ByeReason.LOG_LOST, ByeAction.RECONNECT, code=WSCloseCode.SERVICE_RESTART)
+
+    def expire(self) -> None:
+        """Gives up the seats of those who have been away for too long. Each node that has the
+        room may say so: the fold takes it once, and not when the person is back."""
+        now = self._clock().timestamp()
+        for opened in self._open.values():
+            for member in opened.room.overdue(now) if opened.epoch else ():
+                gone = Gone(participant=member.participant)
+                who, socket = member.participant, member.socket
+                self.append(opened, gone, who, socket, reason=ByeReason.EXPIRED)
+
+    def other_nodes(self) -> set[str]:
+        """The nodes on which people of these rooms have their sockets."""
+        return {
+            _node_of(member)
+            for opened in self._open.values()
+            if opened.epoch
+            for member in opened.room.members.values()
+            if member.is_present
+        } - {self.node}
+
+    def give_up(self, node: str) -> None:
+        """That node is dead, and could not say that its sockets are lost."""
+        for opened in self._open.values():
+            for member in opened.room.members.values() if opened.epoch else ():
+                if member.is_present and _node_of(member) == node:
+                    who = member.participant
+                    self.append(opened, Away(participant=who), who, member.socket)
 
     def drop_empty(self, now: float) -> None:
         """Forgets the rooms in which nobody of this node has been for a while."""
@@ -206,14 +294,23 @@ class Rooms:
                 self._drop(opened)
 
     def close(self) -> None:
-        for opening in list(self._opening.values()):
-            opening.cancel()
+        for loading in list(self._loading):
+            loading.cancel()
         for opened in list(self._open.values()):
             self._drop(opened)
 
     def _drop(self, opened: OpenRoom) -> None:
-        if self._open.pop(opened.room_id, None) is opened:
-            self._log.close(opened.room_id, opened.deliver)
-            del opened.deliver  # it holds the room in turn
-            self.note_change(opened.room_id)
+        if self._open.get(opened.room_id) is opened:
+            self._log.close(opened.room_id, opened)
+            self._forget(opened)
+
+    def _forget(self, opened: OpenRoom) -> None:
+        del self._open[opened.room_id]
+        opened.is_over = True
+        self._changed_at[opened.room_id] = asyncio.get_running_loop().time()
+        if opened.epoch:
             self._hooks.closed(opened.room_id)
+
+
+def _node_of(member: Member) -> str:
+    return member.socket.partition(".")[0]

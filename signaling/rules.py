@@ -1,7 +1,7 @@
 """May this participant do this now? Asked before an append; the fold has the last word.
 
 Pure functions over a ``Room``. Each returns the event to append, None when there is nothing to
-change, or raises ``Refused``.
+append, or raises ``Refused``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def decide_loss(room: Room, participant: str, socket: str) -> Away | None:
 
 
 def decide(room: Room, participant: str, frame: NumberedFrame) -> RoomEvent | None:
-    """The event of a client's frame; None for a stale signal and for what is so already."""
+    """The event of a client's frame; None for a stale signal. Whether something is so already
+    the fold sees: what this client said before may still be on its way to the log."""
     if isinstance(frame, SIGNAL_FRAMES):
         return decide_signal(room, participant, frame)
     sender = _find_sender(room, participant)
@@ -111,10 +112,7 @@ def _find_sender(room: Room, participant: str) -> Member:
     return sender
 
 
-def _decide_media(sender: Member, frame: SetMedia) -> MediaChanged | None:
-    wanted = (frame.microphone, frame.camera, frame.screen)
-    if wanted == (sender.microphone, sender.camera, sender.screen):
-        return None
+def _decide_media(sender: Member, frame: SetMedia) -> MediaChanged:
     return MediaChanged(
         participant=sender.participant,
         microphone=frame.microphone,
@@ -123,7 +121,7 @@ def _decide_media(sender: Member, frame: SetMedia) -> MediaChanged | None:
     )
 
 
-def _decide_proof(room: Room, sender: Member, frame: ProveMedia) -> MediaProven | None:
+def _decide_proof(room: Room, sender: Member, frame: ProveMedia) -> MediaProven:
     of = room.members.get(frame.of)
     if of is None or of.is_out or of is sender:
         raise Refused(RefusalCode.NOT_PRESENT)
@@ -131,8 +129,6 @@ def _decide_proof(room: Room, sender: Member, frame: ProveMedia) -> MediaProven 
         raise Refused(RefusalCode.NOT_ADMITTED)
     known_audio, known_video = room.proofs.get((sender.participant, frame.of), (False, False))
     audio, video = frame.audio or known_audio, frame.video or known_video
-    if (audio, video) == (known_audio, known_video):
-        return None
     return MediaProven(participant=sender.participant, of=frame.of, audio=audio, video=video)
 
 

@@ -18,18 +18,22 @@ from signaling.describe import describe
 from signaling.messages import (
     SIGNAL_FRAMES,
     Admitted,
+    ByeAction,
     ClientFrame,
     Error,
     Hello,
+    Joined,
     Ping,
     Pong,
+    Returned,
     Role,
     RoomEvent,
     TurnedAway,
 )
+from signaling.openroom import OpenRoom
 from signaling.reasons import ByeReason, RefusalCode, Refused
 from signaling.room import KEPT_ACTS
-from signaling.rooms import OpenRoom, RoomHooks, Rooms
+from signaling.rooms import RoomHooks, Rooms
 from signaling.rules import NumberedFrame, SignalFrame, decide, decide_loss, decide_signal
 from signaling.sockets import Socket, encode
 
@@ -45,17 +49,9 @@ class Seat:
     """A socket with the right it has proven; the listener of the socket from then on."""
 
     __slots__ = (
-        "_bad_messages",
-        "_hooks",
-        "_is_parted",
-        "_keeping",
-        "_on_parted",
-        "_rooms",
-        "opened",
-        "participant",
-        "role",
-        "socket",
-    )
+        "_bad_messages", "_heard", "_hooks", "_is_arriving", "_is_parted", "_keeping",
+        "_on_parted", "_rooms", "opened", "participant", "role", "socket",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -74,13 +70,40 @@ class Seat:
         self._rooms = rooms
         self._hooks = hooks
         self._on_parted = on_parted
+        self._heard = 0
+        """The last frame that needs no second hearing."""
         self._bad_messages = 0
         self._keeping: asyncio.Task[None] | None = None
+        self._is_arriving = False
+        """Its ``joined`` or ``returned`` is on its way through the log."""
         self._is_parted = False
 
-    def append(self, event: RoomEvent) -> None:
-        """What this one does, to the log of the room."""
-        self._rooms.append(self.opened, event, self.participant, self.socket.id)
+    def ask_for(self, event: Joined | Returned, ticket: str, on_seated: Callable[[], None]) -> None:
+        """Appends what opens the seat; ``on_seated`` is called when it comes out of the log and
+        the socket is still there."""
+
+        def arrive() -> None:
+            self._is_arriving = False
+            if self._is_parted:
+                self._leave()
+            elif opened.is_over:
+                socket.end(ByeReason.LOG_LOST, ByeAction.RECONNECT)
+            else:
+                on_seated()
+
+        opened, socket = self.opened, self.socket
+        opened.arrivals[socket.id] = arrive
+        self._is_arriving = True
+        self._rooms.append(opened, event, self.participant, socket.id, ticket=ticket)
+        if self._is_arriving:
+            socket.hold()
+
+    def begin(self, cseq: int) -> None:
+        """It has its ``welcome``; ``cseq`` is the last frame that the room has taken."""
+        self._heard = cseq
+        self.opened.sockets[self.participant] = self.socket
+        if self.socket.is_held:
+            self.socket.release()
 
     # ---- frames ----------------------------------------------------------------------------
 
@@ -115,24 +138,28 @@ class Seat:
 
     def _pass_on(self, frame: SignalFrame) -> None:
         """What most frames are has the fewest steps."""
-        room = self.opened.room
-        if frame.cseq > room.members[self.participant].cseq:
-            try:
-                event = decide_signal(room, self.participant, frame)
-            except Refused as refusal:
-                self._refuse(frame, refusal)
-            else:
-                self._settle(frame, event)
-        else:
-            self.socket.take(frame.cseq)
-
-    def _take(self, frame: NumberedFrame) -> None:
-        room = self.opened.room
-        if frame.cseq <= room.members[self.participant].cseq:
-            self.socket.take(frame.cseq)
+        opened, socket, cseq = self.opened, self.socket, frame.cseq
+        if cseq <= self._heard:
+            socket.skip(cseq)
             return
         try:
-            event = decide(room, self.participant, frame)
+            event = decide_signal(opened.room, self.participant, frame)
+        except Refused as refusal:
+            self._refuse(frame, refusal)
+            return
+        self._heard = cseq
+        if event is None:
+            socket.skip(cseq)
+        else:
+            socket.expect()
+            self._rooms.append_signal(opened, event, self.participant, socket.id, cseq)
+
+    def _take(self, frame: NumberedFrame) -> None:
+        if frame.cseq <= self._heard:
+            self.socket.skip(frame.cseq)
+            return
+        try:
+            event = decide(self.opened.room, self.participant, frame)
         except Refused as refusal:
             self._refuse(frame, refusal)
             return
@@ -143,12 +170,13 @@ class Seat:
             self._settle(frame, event)
 
     def _settle(self, frame: NumberedFrame, event: RoomEvent | None) -> None:
-        opened, socket, cseq = self.opened, self.socket, frame.cseq
+        self._heard = frame.cseq
         if event is None:
-            opened.room.skip(self.participant, socket.id, cseq)
+            self.socket.skip(frame.cseq)
         else:
-            self._rooms.append(opened, event, self.participant, socket.id, cseq)
-        socket.take(cseq)
+            self.socket.expect()
+            socket_id = self.socket.id
+            self._rooms.append(self.opened, event, self.participant, socket_id, frame.cseq)
 
     def _refuse(self, frame: NumberedFrame, refusal: Refused) -> None:
         logger.info("refused %s of socket %s: %s", describe(frame), self.socket.id, refusal)
@@ -175,19 +203,21 @@ class Seat:
     # ---- the end ---------------------------------------------------------------------------
 
     def part(self) -> None:
-        """The connection is gone; an act that is being kept is finished first."""
+        """The connection is gone; an act that is being kept, or the way of ``joined`` through
+        the log, is finished first."""
         self._is_parted = True
-        if self._keeping is None:
+        if self._keeping is None and not self._is_arriving:
             self._leave()
 
     def _leave(self) -> None:
-        opened, who = self.opened, self.participant
-        if opened.sockets.get(who) is self.socket:
+        opened, who, socket = self.opened, self.participant, self.socket
+        if opened.sockets.get(who) is socket:
             del opened.sockets[who]
         try:
-            event = decide_loss(opened.room, who, self.socket.id)
+            is_silent = socket.is_moved or opened.is_over
+            event = None if is_silent else decide_loss(opened.room, who, socket.id)
             if event is not None:
-                self.append(event)
+                self._rooms.append(opened, event, who, socket.id)
         finally:
             self._rooms.leave(opened)
-            self._on_parted(self.socket)
+            self._on_parted(socket)

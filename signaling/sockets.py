@@ -89,16 +89,19 @@ class Socket(asyncio.Protocol):
         "_deadline",
         "_heard_at",
         "_held",
+        "_in_flight",
         "_is_ack_due",
         "_is_flush_due",
         "_loop",
         "_queue",
         "_queued_bytes",
         "_reader",
+        "_skipped",
         "_stall",
         "_taken",
         "_transport",
         "id",
+        "is_moved",
         "is_over",
         "listener",
         "on_lost",
@@ -110,6 +113,8 @@ class Socket(asyncio.Protocol):
     def __init__(self, socket_id: str, answer: bytes, acks: Acks) -> None:
         self.id = socket_id
         self.is_over = False
+        self.is_moved = False
+        """The client was told to go on at another node: its seat is not lost."""
         self.on_lost: Callable[[], object] | None = None
         """Also told when the connection is gone."""
         self._loop = asyncio.get_running_loop()
@@ -124,6 +129,7 @@ class Socket(asyncio.Protocol):
         self._queued_bytes = 0
         self._is_flush_due = self._is_ack_due = False
         self._taken = self._acked = 0
+        self._in_flight = self._skipped = 0
         self._stall: asyncio.TimerHandle | None = None
 
     # ---- the connection --------------------------------------------------------------------
@@ -217,8 +223,13 @@ class Socket(asyncio.Protocol):
 
     def hold(self) -> None:
         """An act of this client is under way: what it says meanwhile is heard afterwards."""
-        self._held = []
-        self._transport.pause_reading()
+        if self._held is None:
+            self._held = []
+            self._transport.pause_reading()
+
+    @property
+    def is_held(self) -> bool:
+        return self._held is not None
 
     def release(self) -> None:
         held, self._held = self._held or [], None
@@ -254,7 +265,25 @@ class Socket(asyncio.Protocol):
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
 
-    def take(self, cseq: int) -> None:
+    def expect(self) -> None:
+        """A frame of the client is on its way to the room log."""
+        self._in_flight += 1
+
+    def settle(self, cseq: int) -> None:
+        """The oldest of those frames has come back from the log."""
+        self._in_flight -= 1
+        if not self._in_flight and self._skipped > cseq:
+            cseq = self._skipped
+        self._take(cseq)
+
+    def skip(self, cseq: int) -> None:
+        """A frame of the client that needs no place in the log; taken after those before it."""
+        if self._in_flight:
+            self._skipped = cseq
+        else:
+            self._take(cseq)
+
+    def _take(self, cseq: int) -> None:
         """Notes that the client's frames up to ``cseq`` are taken; acknowledged with the next
         write, or alone after a short while."""
         if cseq > self._taken:
@@ -325,3 +354,5 @@ class Socket(asyncio.Protocol):
         self._write_queue()
         self.is_over = True
         self._deadline = self._loop.time() + CLOSE_DEADLINE_SECONDS
+        if self.is_held:
+            self.release()

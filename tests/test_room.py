@@ -67,7 +67,8 @@ class Stage:
     ) -> list[Effect]:
         event = msgspec.structs.replace(event, seq=self.room.seq + 1)
         entry = Entry(event=event, node="n1", by=by, socket=socket, cseq=cseq, reason=reason)
-        return self.room.apply(entry, self.now)
+        entry.at = self.now.timestamp()
+        return self.room.apply(entry)
 
     def join(self, who: str, role: Role = Role.PATIENT) -> list[Effect]:
         self.sockets[who] = f"s{next(self.numbers)}"
@@ -287,7 +288,7 @@ def test_who_is_turned_away_hears_it_and_then_goodbye(stage: Stage) -> None:
 
     assert heard(effects) == [("turned_away", ("anna", "bruno"))]
     assert Dismiss("anna", "", Bye(reason="turned_away", action=ByeAction.STOP)) in effects
-    assert not stage.room.may_return("anna", stage.see("anna").generation, stage.room.seq, NOW)
+    assert not stage.room.may_return("anna", stage.see("anna").generation, stage.room.seq, NOW.timestamp())
 
 
 def test_an_admission_kept_while_the_clinicians_socket_changed_still_counts(stage: Stage) -> None:
@@ -423,13 +424,13 @@ def test_the_same_page_may_return_for_two_minutes(
     page, seq = stage.see("anna").generation, stage.room.seq
     stage.lose("anna")
 
-    assert stage.room.may_return("anna", page, seq, NOW + timedelta(seconds=seconds)) == is_good
+    assert stage.room.may_return("anna", page, seq, (NOW + timedelta(seconds=seconds)).timestamp()) == is_good
 
 
 def test_a_page_may_return_before_its_loss_was_noticed(stage: Stage) -> None:
     page = stage.see("anna").generation
 
-    assert stage.room.may_return("anna", page, stage.room.seq, NOW + timedelta(hours=1))
+    assert stage.room.may_return("anna", page, stage.room.seq, (NOW + timedelta(hours=1)).timestamp())
     effects = stage.come_back("anna")
 
     assert Dismiss("anna", stage.sockets["anna"], None) in effects
@@ -438,11 +439,11 @@ def test_a_page_may_return_before_its_loss_was_noticed(stage: Stage) -> None:
 
 def test_neither_a_replaced_page_nor_one_from_the_future_returns(stage: Stage) -> None:
     page = stage.see("anna").generation
-    assert not stage.room.may_return("anna", page, stage.room.seq + 1, NOW)
+    assert not stage.room.may_return("anna", page, stage.room.seq + 1, NOW.timestamp())
 
     stage.join("anna")
 
-    assert not stage.room.may_return("anna", page, stage.room.seq, NOW)
+    assert not stage.room.may_return("anna", page, stage.room.seq, NOW.timestamp())
 
 
 def test_who_left_or_was_made_to_leave_does_not_return(stage: Stage) -> None:
@@ -453,19 +454,19 @@ def test_who_left_or_was_made_to_leave_does_not_return(stage: Stage) -> None:
     assert Dismiss("bruno", "", Bye(reason="revoked", action=ByeAction.STOP)) in made
     for who in ("anna", "bruno"):
         page = stage.see(who).generation
-        assert not stage.room.may_return(who, page, stage.room.seq, NOW)
+        assert not stage.room.may_return(who, page, stage.room.seq, NOW.timestamp())
         assert stage.come_back(who) == []
 
 
 def test_who_lacks_signals_that_were_trimmed_joins_afresh(stage: Stage) -> None:
     page, seq = stage.see("anna").generation, stage.room.seq
     stage.send("bruno", Offer, to="anna", generation=stage.pair(), payload=SDP)
-    assert stage.room.may_return("anna", page, seq, NOW)
+    assert stage.room.may_return("anna", page, seq, NOW.timestamp())
 
     connect(stage)
 
-    assert not stage.room.may_return("anna", page, seq, NOW)
-    assert stage.room.may_return("anna", page, seq + 1, NOW)
+    assert not stage.room.may_return("anna", page, seq, NOW.timestamp())
+    assert stage.room.may_return("anna", page, seq + 1, NOW.timestamp())
 
 
 # ---- the end -----------------------------------------------------------------------------------

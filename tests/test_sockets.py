@@ -22,11 +22,13 @@ from aiohttp import (
 from msgspec import structs
 
 from signaling import sockets as sockets_module
-from signaling.bus import LocalRoomLog
 from signaling.front import Front
 from signaling.hub import Hub, Refused, RoomSeed
 from signaling.ice import IceConfig
 from signaling.messages import Closed, Late, Moved, ParticipantState, Role, RoomEvent
+from tests.roomlogs import MakeLog, make_log, valkey
+
+__all__ = ["make_log", "valkey"]
 
 ORIGIN = "https://visite.asl.test"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -200,17 +202,16 @@ def small_buffers() -> sockets.socket:
 
 
 @pytest.fixture
-async def build() -> AsyncIterator[Build]:
+async def build(make_log: MakeLog) -> AsyncIterator[Build]:
     houses: list[House] = []
 
     async def build_house(
-        log: LocalRoomLog | None = None,
         make_listener: Callable[[], sockets.socket] = usual_buffers,
     ) -> House:
         records, clock = Records(), Clock()
         ice = IceConfig(turn_urls=("turn:turn.asl.test",), turn_secret=b"secret")
         hub = Hub(
-            log=log or LocalRoomLog(),
+            log=make_log(),
             key=b"k" * 32,
             hooks=records,
             ice=ice,
@@ -286,7 +287,7 @@ async def test_welcome_shows_the_room_and_the_way_to_connect(house: House) -> No
     assert anna.welcome["relay_until_admitted"]
     turn = anna.welcome["ice_servers"][0]
     assert turn["urls"] == ["turn:turn.asl.test"]
-    assert turn["username"].endswith(":visit.anna")
+    assert ":visit.anna" in turn["username"]
 
 
 async def refused_hello(house: House, **fields: object) -> tuple[str, str, int | None]:
@@ -347,7 +348,7 @@ async def test_two_who_come_at_once_open_one_room(house: House) -> None:
     await asyncio.gather(house.join("visit", "anna"), house.join("visit", "bruno", Role.CLINICIAN))
 
     assert house.records.loads == 1
-    assert len(house.hub.presence("visit")) == 2
+    assert len((await house.hub.presence(["visit"]))["visit"]) == 2
 
 
 # ---- in the room -------------------------------------------------------------------------------
@@ -382,7 +383,7 @@ async def test_what_cannot_be_kept_does_not_happen(house: House) -> None:
     await bruno.act("admit", participant="anna")
 
     assert await bruno.wait("error") == {"type": "error", "code": "consent_missing", "cseq": 1}
-    assert house.hub.presence("visit")[0].state is ParticipantState.WAITING
+    assert (await house.hub.presence(["visit"]))["visit"][0].state is ParticipantState.WAITING
 
 
 async def test_a_patient_cannot_admit_herself(house: House) -> None:
@@ -433,7 +434,7 @@ async def test_acts_over_http_are_published_to_an_open_room(house: House) -> Non
 
     assert (await anna.wait("late"))["minutes"] == 10
     assert (await anna.wait("moved"))["type"] == "moved"
-    assert house.hub.presence("nowhere") == []
+    assert await house.hub.presence(["nowhere"]) == {}
 
 
 async def test_closing_the_visit_ends_everybody(house: House) -> None:
@@ -464,7 +465,7 @@ async def test_a_newer_page_evicts_the_older_one(house: House) -> None:
     assert await older.end() == ("replaced", "stop", 1000)
     assert [frame["type"] for frame in await bruno.settle()] == ["joined"]
     assert await newer.settle() == []
-    assert house.hub.presence("visit")[0].state is ParticipantState.WAITING
+    assert (await house.hub.presence(["visit"]))["visit"][0].state is ParticipantState.WAITING
 
 
 # ---- coming back -------------------------------------------------------------------------------
@@ -533,6 +534,7 @@ async def test_after_two_minutes_the_page_joins_afresh(house: House) -> None:
     assert afresh.welcome["seq"] > anna.welcome["seq"]
 
 
+@pytest.mark.parametrize("make_log", ["local"], indirect=True)
 async def test_a_restarted_server_asks_to_join_afresh_and_knows_who_was_admitted(
     build: Build,
 ) -> None:
@@ -541,7 +543,7 @@ async def test_a_restarted_server_asks_to_join_afresh_and_knows_who_was_admitted
     await bruno.act("admit", participant="anna")
     await anna.wait("admitted")
     _, goodbye, _ = await asyncio.gather(before.hub.close(), anna.end(), bruno.end())
-    assert goodbye == ("restarting", "reconnect", 1001)
+    assert goodbye == ("restarting", "reconnect", 1012)
 
     after = await build()
     after.records.seeds["visit"] = RoomSeed(
@@ -555,8 +557,7 @@ async def test_a_restarted_server_asks_to_join_afresh_and_knows_who_was_admitted
 
 
 async def test_another_node_on_the_same_log_takes_a_page_over(build: Build) -> None:
-    log = LocalRoomLog()
-    north, south = await build(log), await build(log)
+    north, south = await build(), await build()
     anna = await north.join("visit", "anna")
     bruno = await south.join("visit", "bruno", Role.CLINICIAN)
     bruno_joined = await anna.wait("joined")
@@ -572,9 +573,66 @@ async def test_another_node_on_the_same_log_takes_a_page_over(build: Build) -> N
 
     assert welcome["resumed"]
     assert [frame["type"] for frame in missed] == ["away", "offer", "returned"]
-    assert south.hub.presence("visit") == north.hub.presence("visit")
+    assert await south.hub.presence(["visit"]) == await north.hub.presence(["visit"])
     assert north.records.tags() == ["joined", "away"]
     assert south.records.tags() == ["joined", "returned"]
+
+
+@pytest.mark.parametrize("make_log", ["valkey"], indirect=True)
+async def test_a_draining_node_sends_its_people_to_the_same_seats_elsewhere(build: Build) -> None:
+    north, south = await build(), await build()
+    anna = await north.join("visit", "anna")
+    bruno = await south.join("visit", "bruno", Role.CLINICIAN)
+    await anna.wait("joined")
+
+    _, goodbye = await asyncio.gather(north.hub.drain(seconds=0.1), anna.end())
+    again = await south.resume(anna)
+    welcome = await again.wait("welcome")
+
+    assert goodbye == ("restarting", "resume", 1012)
+    assert welcome["resumed"]
+    assert [frame["type"] for frame in await bruno.settle()] == ["returned"]
+
+
+@pytest.mark.parametrize("make_log", ["valkey"], indirect=True)
+async def test_a_ticket_opens_one_seat_whatever_node_it_is_shown_to(build: Build) -> None:
+    north, south = await build(), await build()
+    ticket = north.hub.issue_ticket("visit", "anna", Role.PATIENT, NOW)
+    first, second = await north.open(), await south.open()
+    await first.send("hello", versions=[1], ticket=ticket)
+    await first.wait("welcome")
+
+    await second.send("hello", versions=[1], ticket=ticket)
+
+    assert (await second.end())[:2] == ("ticket_refused", "reconnect")
+    assert await first.settle() == []
+
+
+@pytest.mark.parametrize("make_log", ["valkey"], indirect=True)
+async def test_who_was_on_a_dead_node_is_away(build: Build) -> None:
+    north, south = await build(), await build()
+    await north.join("visit", "anna")
+    bruno = await south.join("visit", "bruno", Role.CLINICIAN)
+
+    dead = str(north.hub._node)
+    south.hub._rooms.give_up(dead)
+
+    away, returned = await bruno.wait("away"), await bruno.wait("returned")
+    assert away["participant"] == returned["participant"] == "anna"
+
+
+async def test_who_is_away_for_too_long_is_gone_and_comes_in_anew(house: House) -> None:
+    anna, bruno = await house.visit()
+    anna.cut()
+    await bruno.wait("away")
+
+    house.clock.now += timedelta(minutes=3)
+    house.hub._rooms.expire()
+
+    assert (await bruno.wait("gone"))["participant"] == "anna"
+    assert "gone" not in house.records.tags()
+    await house.join("visit", "anna")
+    assert (await bruno.wait("joined"))["participant"] == "anna"
 
 
 # ---- abuse and weather -------------------------------------------------------------------------
@@ -692,6 +750,7 @@ async def test_a_client_that_does_not_read_is_cut_after_a_while(
 
     if "away" not in await stuff(bruno, 10):
         await bruno.wait("away")
+    monkeypatch.undo()
     anna.cut()
     again = await house.resume(anna)
 
@@ -716,6 +775,7 @@ async def test_a_silent_socket_is_asked_and_then_cut(house: House) -> None:
     assert ended.type in (WSMsgType.CLOSED, WSMsgType.ERROR)
 
 
+@pytest.mark.parametrize("make_log", ["local"], indirect=True)
 async def test_a_room_that_everybody_has_left_is_forgotten_at_once(house: House) -> None:
     anna = await house.join("visit", "anna")
     await anna.act("leave")
@@ -726,6 +786,7 @@ async def test_a_room_that_everybody_has_left_is_forgotten_at_once(house: House)
     assert house.records.loads == 2
 
 
+@pytest.mark.parametrize("make_log", ["local"], indirect=True)
 async def test_a_room_where_everybody_was_lost_is_forgotten_after_a_while(house: House) -> None:
     anna, bruno = await house.visit()
     await bruno.act("leave")
@@ -735,18 +796,19 @@ async def test_a_room_where_everybody_was_lost_is_forgotten_after_a_while(house:
     now = asyncio.get_running_loop().time()
 
     house.hub.beat(now + 60)
-    assert house.hub.presence("visit") != []
+    assert await house.hub.presence(["visit"]) != {}
     house.hub.beat(now + 200)
 
-    assert house.hub.presence("visit") == []
+    assert await house.hub.presence(["visit"]) == {}
 
 
+@pytest.mark.parametrize("make_log", ["local"], indirect=True)
 async def test_a_closing_server_takes_nobody_in(house: House) -> None:
     anna, bruno = await house.visit()
 
     _, *goodbyes = await asyncio.gather(house.hub.close(), anna.end(), bruno.end())
 
-    assert goodbyes == [("restarting", "reconnect", 1001)] * 2
+    assert goodbyes == [("restarting", "reconnect", 1012)] * 2
     with pytest.raises(WSServerHandshakeError) as refused:
         await house.open()
     assert refused.value.status == 503
@@ -848,6 +910,7 @@ async def test_a_seed_that_may_be_old_is_not_believed(build: Build) -> None:
     assert (frame["type"], frame["reason"], house.records.loads) == ("bye", "closed", 1)
 
 
+@pytest.mark.parametrize("make_log", ["local"], indirect=True)
 async def test_a_room_that_was_open_is_read_again(build: Build) -> None:
     house = await build()
     await join_with_seed(house, "anna", FRESH)

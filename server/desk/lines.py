@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
@@ -26,7 +26,7 @@ from server.models import (
 )
 from server.sealed import Answers, open_answers, open_identity, warm_keys
 from server.services import HUB, KEYRING
-from signaling.messages import ParticipantState
+from signaling.messages import Participant, ParticipantState
 
 _LONGEST_SEARCH: Final = 50
 _LONGEST_LIST: Final = 200
@@ -146,6 +146,7 @@ async def _load_lines(
     await warm_keys(keyring, session, visits)
     check_ins = await _load_check_ins(session, visits)
     claimed = await _load_claimed(session, visits)
+    people = await request.app[HUB].presence([visit.id for visit in visits])
     lines: list[Line] = []
     for visit in visits:
         check_in = check_ins.get(visit.id)
@@ -154,7 +155,7 @@ async def _load_lines(
                 visit,
                 await open_identity(keyring, session, visit.appointment.patient),
                 await open_answers(keyring, session, check_in) if check_in else Answers(),
-                _presence(request, visit.id),
+                _presence_of(people.get(visit.id, ())),
                 has_device=visit.id in claimed,
                 now=now,
             )
@@ -177,8 +178,7 @@ async def _load_claimed(session: AsyncSession, visits: Sequence[Visit]) -> set[s
     return set(found)
 
 
-def _presence(request: web.Request, visit_id: str) -> Presence:
-    people = request.app[HUB].presence(visit_id)
+def _presence_of(people: Collection[Participant]) -> Presence:
     if not people:
         return NOBODY
     return Presence(
