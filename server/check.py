@@ -1,73 +1,50 @@
 """What ``accanto check`` looks at: is this installation able to serve, and what is not covered.
 
-Each finding is one sentence. A warning is a decision that the people who run it should know of; a
-failure is something to mend before patients come.
+Nothing is changed and no secret is said. What concerns the machine alone is in
+:mod:`server.machine`, what is asked over the network in :mod:`server.reach`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import UTC, datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import aiosmtplib
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.assets import Assets
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
-from server.keyring import ROOT_KEY_FILE, load_keyring
+from server.findings import Finding, Level, judge_clock
+from server.machine import check_machine
 from server.mail.smtp import SmtpTransport
 from server.migrations import is_current
-from server.models import Organisation
+from server.models import Organisation, Source
+from server.reach import check_address, check_listeners, check_sms_gateway, check_valkey
 from server.settings import LOOPBACK_HOSTS, Settings, SmtpSecurity
+from server.turn import probe
 
 _OLDEST_CLOCK: Final = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Level(StrEnum):
-    GOOD = "good"
-    WARNING = "warning"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    level: Level
-    text: str
 
 
 async def check_installation(settings: Settings, now: datetime) -> list[Finding]:
     """Look at everything once; nothing is changed."""
     return [
-        _check_key(settings),
-        Finding(
-            Level.WARNING,
-            f"The root key ({ROOT_KEY_FILE}) is in the data folder, beside what it seals: "
-            "a stolen disk is not covered",
-        ),
-        *await _check_database(settings),
-        _check_address(settings),
-        _check_turn(settings),
+        *check_machine(settings, now),
+        *await _check_database(settings, now),
+        *await check_address(settings, now),
+        *await _check_turn(settings, now),
+        *await check_valkey(settings),
         *await _check_mail(settings),
         _check_assets(),
         _check_time(now),
     ]
 
 
-def _check_key(settings: Settings) -> Finding:
-    try:
-        load_keyring(settings.data_dir)
-    except CommandFailed as error:
-        return Finding(Level.BAD, str(error))
-    return Finding(Level.GOOD, "The root key is readable by its owner only")
-
-
-async def _check_database(settings: Settings) -> list[Finding]:
+async def _check_database(settings: Settings, now: datetime) -> list[Finding]:
     if not settings.database_url and not settings.sqlite_file.exists():
         return [Finding(Level.BAD, "There is no database yet: run 'accanto migrate'")]
     database = Database(settings.database)
@@ -75,46 +52,57 @@ async def _check_database(settings: Settings) -> list[Finding]:
         if not await is_current(database):
             return [Finding(Level.BAD, "The database is not migrated: run 'accanto migrate'")]
         async with database.read(EVERY_ORGANISATION) as session:
-            count = await session.scalar(select(func.count()).select_from(Organisation)) or 0
+            findings = await _look_into(session, now)
+            sources = list(await session.scalars(select(Source).order_by(Source.code)))
     except (OSError, SQLAlchemyError) as error:
         return [Finding(Level.BAD, f"The database cannot be reached ({type(error).__name__})")]
     finally:
         await database.close()
-    findings = [
-        Finding(
-            Level.GOOD, f"The database ({database.engine.dialect.name}) is reachable and migrated"
+    return [*findings, *await check_listeners(settings, sources)]
+
+
+async def _look_into(session: AsyncSession, now: datetime) -> list[Finding]:
+    dialect = session.get_bind().dialect.name
+    findings = [Finding(Level.GOOD, f"The database ({dialect}) is reachable and migrated")]
+    if dialect == "postgresql":
+        asked_at = datetime.now(UTC)
+        theirs = (await session.scalars(select(func.clock_timestamp()))).one()
+        trip = datetime.now(UTC) - asked_at
+        findings.append(
+            judge_clock(asked_at + trip / 2, theirs, "the database", trip / timedelta(seconds=1))
         )
-    ]
-    if count == 0:
-        text = "There is no organisation yet: see 'accanto organisation add'"
+    if not await session.scalar(select(func.count()).select_from(Organisation)):
+        text = "There is no organisation yet: see 'accanto init'"
         findings.append(Finding(Level.WARNING, text))
     return findings
 
 
-def _check_address(settings: Settings) -> Finding:
-    if settings.is_https:
-        return Finding(Level.GOOD, f"Links start with {settings.base_url}")
-    text = f"{settings.base_url} is http: it works on this machine only"
-    return Finding(Level.WARNING, text)
-
-
-def _check_turn(settings: Settings) -> Finding:
-    if settings.turn_urls and settings.turn_secret:
-        return Finding(Level.GOOD, "A TURN server is set")
-    if settings.turn_urls:
-        return Finding(Level.BAD, "TURN servers are set without their secret (turn_secret)")
-    return Finding(Level.WARNING, "No TURN server: behind a strict firewall no call connects")
+async def _check_turn(settings: Settings, now: datetime) -> list[Finding]:
+    """Whether each TURN server relays for us, for us only, and nowhere inside: really tried."""
+    if not settings.turn_urls:
+        text = "No TURN server: behind a strict firewall no call connects"
+        return [Finding(Level.WARNING, text)]
+    if not settings.turn_secret and not settings.turn_valkey_url:
+        text = "TURN servers are set without their secret (turn_secret or turn_valkey_url)"
+        return [Finding(Level.BAD, text)]
+    findings = [
+        Finding(Level.GOOD if verdict.is_good else Level.BAD, verdict.text)
+        for verdict in await probe.examine(settings, now)
+    ]
+    if not settings.turn_valkey_url:
+        text = "Without turn_valkey_url the TURN credentials of a revoked link hold for 2 h at most"
+        findings.append(Finding(Level.WARNING, text))
+    return findings
 
 
 async def _check_mail(settings: Settings) -> list[Finding]:
-    """Whether messages can leave; the mail server is really asked, the SMS gateway is not."""
+    """Whether messages can leave; the mail server is really asked, the SMS gateway only called."""
     if not settings.smtp_host and not settings.sms_url:
         text = "No mail server and no SMS gateway: messages to patients wait"
         return [Finding(Level.WARNING, text)]
     findings = [await _check_mail_server(settings)]
     if settings.sms_url:
-        text = f"SMS leave through {urlsplit(settings.sms_url).hostname}"
-        findings.append(Finding(Level.GOOD, text))
+        findings.append(await check_sms_gateway(settings))
     else:
         text = "No SMS gateway: patients without an e-mail address get nothing"
         findings.append(Finding(Level.WARNING, text))
