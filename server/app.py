@@ -1,4 +1,8 @@
-"""The one place that wires: every start has its stop beside it."""
+"""The one place that wires: every start has its stop beside it.
+
+What every process does is started with it; the workers of messages and of the link with CUP run
+only in the process that leads (:mod:`server.leader`).
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,15 @@ from server import (
     desk,
     intake,
     join,
+    linetest,
     login,
     metrics,
     notes,
+    quality,
+    ready,
     sessionlog,
     takeover,
+    verification,
     visit,
     waiting,
 )
@@ -31,8 +39,9 @@ from server.cup.fhir import doors as fhir_doors
 from server.cup.fhir import poll as fhir_poll
 from server.cup.hl7v2 import mllp
 from server.cup.outbox import delivery
-from server.db import Database
-from server.keyring import Keyring, load_keyring
+from server.db import COMMAND_SECONDS, Database
+from server.keyring import load_keyring
+from server.leader import LEADER, Leader, lease_of
 from server.mail.delivery import Delivery
 from server.mail.dispatch import Dispatcher
 from server.mail.planner import Planner
@@ -40,13 +49,16 @@ from server.mail.render import Renderer
 from server.mail.setup import delivery_of
 from server.middleware import add_security_headers, answer_errors, refuse_cross_site
 from server.pages import Pages
-from server.services import CLOCK, DATABASE, HUB, KEYRING, PAGES, SETTINGS
+from server.ready import READINESS, Readiness
+from server.services import CLOCK, DATABASE, HUB, KEYRING, ORIGINS, PAGES, SETTINGS
 from server.settings import Settings
 from server.throttle import Throttle
+from server.turn.seats import TurnSeats
 from server.waiting import VisitHooks
-from signaling.bus import LocalRoomLog
+from signaling.bus import LocalRoomLog, RoomLog
 from signaling.hub import Hub
 from signaling.ice import IceConfig
+from signaling.valkeylog import ValkeyRoomLog
 
 MAX_BODY_BYTES = 256 * 1024
 _FEATURES = (
@@ -54,25 +66,32 @@ _FEATURES = (
     join,
     checkin,
     booking,
+    linetest,
     waiting,
     agenda,
     takeover,
     visit,
+    verification,
     notes,
+    quality,
     desk,
     intake,
     sessionlog,
     administration,
     metrics,
+    ready,
     fhir_doors,
 )
 _CUP_WORKERS = (changes, mllp, fhir_poll, dropfolder, delivery, cuplist)
 
 
-def create_app(settings: Settings, mail: Delivery | None = None) -> web.Application:
+def create_app(
+    settings: Settings, mail: Delivery | None = None, own_url: str | None = None
+) -> web.Application:
     """The whole application for one data folder; nothing is opened before it starts.
 
-    ``mail`` stands for the mail server and SMS gateway of the settings.
+    ``mail`` stands for the mail server and SMS gateway of the settings; ``own_url`` is where this
+    process is also reached, beside ``base_url``.
 
     :raises CommandFailed: no root key, or the front-end packages are missing.
     """
@@ -83,15 +102,20 @@ def create_app(settings: Settings, mail: Delivery | None = None) -> web.Applicat
     app[SETTINGS] = settings
     app[CLOCK] = lambda: datetime.now(UTC)
     app[KEYRING] = load_keyring(settings.data_dir)
-    app[DATABASE] = Database(settings.database)
+    app[DATABASE] = Database(settings.database, COMMAND_SECONDS)
+    app[ORIGINS] = frozenset({settings.base_url, own_url or settings.base_url})
+    app[READINESS] = Readiness(app[DATABASE], settings.valkey_url)
     app[PAGES] = Pages(assets)
     app[login.THROTTLES] = login.Throttles()
     app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)
     hooks = VisitHooks(app[DATABASE], app[CLOCK])
-    app[HUB] = _create_hub(settings, app[KEYRING], hooks)
+    relays = _prepare_relays(app)
+    app[HUB] = _create_hub(app, hooks, relays)
+    linetest.prepare(app, relays)
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)
     app.cleanup_ctx.append(hooks.lifetime)
+    app.cleanup_ctx.append(app[READINESS].lifetime)
     _add_workers(app, mail or delivery_of(settings))
     app.on_shutdown.append(_close_hub)
     register(app, _own_routes(assets, app[HUB]))
@@ -101,28 +125,55 @@ def create_app(settings: Settings, mail: Delivery | None = None) -> web.Applicat
 
 
 def _add_workers(app: web.Application, mail: Delivery) -> None:
-    """What runs beside the pages: messages to patients, and the link with CUP."""
+    """What one process of all runs beside its pages: messages to patients, the link with CUP."""
     settings, database, clock = app[SETTINGS], app[DATABASE], app[CLOCK]
     renderer = Renderer(settings.base_url, settings.mail_from)
     dispatcher = Dispatcher(database, app[KEYRING], renderer, mail, clock)
-    app.cleanup_ctx.append(Planner(database, clock).lifetime)
-    app.cleanup_ctx.append(dispatcher.lifetime)
-    for worker in _CUP_WORKERS:
-        app.cleanup_ctx.append(worker.lifetime)
+    app[mllp.MLLP_PORTS] = {}
+    workers = [Planner(database, clock).lifetime, dispatcher.lifetime]
+    workers += [worker.lifetime for worker in _CUP_WORKERS]
+    app[LEADER] = Leader(lease_of(database, settings.data_dir), workers)
+    app.cleanup_ctx.append(app[LEADER].lifetime)
 
 
-def _create_hub(settings: Settings, keyring: Keyring, hooks: VisitHooks) -> Hub:
+def _create_hub(app: web.Application, hooks: VisitHooks, relays: IceConfig) -> Hub:
     return Hub(
-        log=LocalRoomLog(),
-        key=keyring.derive("socket-tickets"),
+        log=_prepare_log(app),
+        key=app[KEYRING].derive("socket-tickets"),
         hooks=hooks,
-        ice=IceConfig(
-            stun_urls=tuple(settings.stun_urls),
-            turn_urls=tuple(settings.turn_urls),
-            turn_secret=settings.turn_secret.encode(),
-        ),
-        allowed_origins=frozenset({settings.base_url}),
+        ice=relays,
+        allowed_origins=app[ORIGINS],
         clock=lambda: datetime.now(UTC),
+    )
+
+
+def _prepare_log(app: web.Application) -> RoomLog:
+    """In memory for a process alone, shared where there is a Valkey."""
+    url = app[SETTINGS].valkey_url
+    if not url:
+        return LocalRoomLog()
+    log = ValkeyRoomLog(url)
+
+    async def lifetime(app: web.Application) -> AsyncIterator[None]:
+        log.start()
+        yield
+        await log.stop()
+
+    app.cleanup_ctx.append(lifetime)
+    return log
+
+
+def _prepare_relays(app: web.Application) -> IceConfig:
+    settings = app[SETTINGS]
+    seats = None
+    if settings.turn_valkey_url:
+        seats = TurnSeats(settings.turn_valkey_url, settings.realm)
+        app.cleanup_ctx.append(seats.lifetime)
+    return IceConfig(
+        stun_urls=tuple(settings.stun_urls),
+        turn_urls=tuple(settings.turn_urls),
+        turn_secret=settings.turn_secret.encode(),
+        seats=seats,
     )
 
 
@@ -130,13 +181,8 @@ def _own_routes(assets: Assets, hub: Hub) -> list[Route]:
     return [
         Route("GET", "/static/{version}/{name:.+}", assets.serve, PUBLIC),
         Route("GET", "/ws", hub.handle, PUBLIC),
-        Route("GET", "/healthz", _healthz, PUBLIC),
         Route("GET", "/", _home, PUBLIC),
     ]
-
-
-async def _healthz(request: web.Request) -> web.Response:
-    return web.Response(text="ok\n")
 
 
 async def _home(request: web.Request) -> web.Response:

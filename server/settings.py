@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from enum import StrEnum
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from recordings.echowords import Endpoint
 from server.errors import CommandFailed
 
 ENVIRONMENT_PREFIX = "ACCANTO_"
@@ -64,6 +65,40 @@ def _own_secret(value: str) -> str:
     return value
 
 
+def _valkey(value: str) -> str:
+    parts = urlsplit(value)
+    is_place = bool(parts.path if parts.scheme == "unix" else parts.hostname)
+    if value and (parts.scheme not in {"unix", "valkey", "valkeys"} or not is_place):
+        raise ValueError("must look like unix:///run/valkey/valkey.sock or valkeys://host:6379")
+    return value
+
+
+def _plain_valkey(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme != "valkey" or not parts.hostname):
+        raise ValueError("must look like valkey://accanto:password@10.0.0.5:6379")
+    return value
+
+
+def _realm(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]*", value):
+        raise ValueError("must be a name such as visite.example.it")
+    return value
+
+
+def _address(value: str) -> str:
+    return str(ip_address(value)) if value else ""
+
+
+def _ports(value: str) -> str:
+    first, _, last = value.partition("-")
+    if value and not (first.isdecimal() and last.isdecimal()):
+        raise ValueError("must look like 40000-40099")
+    if value and not 1024 <= int(first) <= int(last) <= 65535:
+        raise ValueError("must be ports from 1024 to 65535, the lower one first")
+    return value
+
+
 class SmtpSecurity(StrEnum):
     """How the connection to the mail server is sealed."""
 
@@ -85,6 +120,12 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL, for instance postgresql+asyncpg://user@host/name. "
         "Empty: SQLite in the data folder.",
     )
+    valkey_url: Annotated[str, AfterValidator(_valkey)] = Field(
+        default="",
+        repr=False,
+        description="Valkey that all processes share, for instance unix:///run/valkey/valkey.sock, "
+        "valkey://host:6379 or valkeys://:password@host:6379 (TLS). Empty: this process is alone.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
     base_url: Annotated[str, AfterValidator(_origin)] = Field(
@@ -103,8 +144,46 @@ class Settings(BaseSettings):
     turn_secret: Annotated[str, AfterValidator(_own_secret)] = Field(
         default="", repr=False, description="Shared secret of the TURN servers (REST credentials)."
     )
+    turn_former_secret: str = Field(
+        default="",
+        repr=False,
+        description="Secret that the TURN servers still take while it is changed. Empty: none.",
+    )
+    turn_valkey_url: Annotated[str, AfterValidator(_plain_valkey)] = Field(
+        default="",
+        repr=False,
+        description="Valkey that the TURN servers read their secrets from, for instance "
+        "valkey://accanto:password@10.0.0.5:6379: each seat has its own and loses it at once when "
+        "it is revoked. Empty: turn_secret for all.",
+    )
+    turn_realm: Annotated[str, AfterValidator(_realm)] = Field(
+        default="", description="Realm of the TURN servers. Empty: the host of base_url."
+    )
     stun_urls: list[str] = Field(
         default=[], description="JSON list of STUN servers. Empty: none is asked, ever."
+    )
+    media_address: Annotated[str, AfterValidator(_address)] = Field(
+        default="",
+        description="Address of this machine that browsers reach for the echo of the line test; "
+        "behind NAT the public one. Empty: each address of this machine but loopback.",
+    )
+    media_ports: Annotated[str, AfterValidator(_ports)] = Field(
+        default="",
+        description="UDP ports for it, to be open in the firewall, such as 40000-40099. "
+        "Empty: any port.",
+    )
+    line_test_hours: int = Field(
+        default=24,
+        ge=1,
+        le=24 * 30,
+        description="How many hours before the visit the patient can begin to test the line.",
+    )
+    line_test_legs: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="How many line tests one process runs at once, each with up to 150 MB for "
+        "half a minute; others are asked to wait.",
     )
     metrics_token: Annotated[str, AfterValidator(_own_secret)] = Field(
         default="",
@@ -140,6 +219,34 @@ class Settings(BaseSettings):
         default="",
         description="Folder of backups of the keys: on another disk, under other hands.",
     )
+    line_voice_gap_percent: float = Field(
+        default=10,
+        gt=0,
+        le=100,
+        description="Gaps in a voice, in per cent of some seconds, from which on it is not "
+        "understood.",
+    )
+    line_delay_ms: int = Field(
+        default=800,
+        gt=0,
+        description="Time there and back, in milliseconds, from which on a talk is not possible.",
+    )
+    line_frames_per_second: float = Field(
+        default=5, gt=0, le=30, description="Pictures a second below which one is none."
+    )
+    line_frozen_percent: float = Field(
+        default=30,
+        gt=0,
+        le=100,
+        description="Time that a picture may stand still, in per cent of some seconds.",
+    )
+    line_bad_time_percent: float = Field(
+        default=15,
+        gt=0,
+        le=100,
+        description="How much of a visit may be bad, in per cent, before the line is proposed as "
+        "good for the voice only, or as not suitable.",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @property
@@ -151,6 +258,17 @@ class Settings(BaseSettings):
     def sqlite_file(self) -> Path:
         """The embedded database, used where there is no ``database_url``."""
         return self.data_dir.resolve() / "accanto.db"
+
+    @property
+    def realm(self) -> str:
+        """What the TURN servers call themselves in a challenge."""
+        return self.turn_realm or str(urlsplit(self.base_url).hostname)
+
+    @property
+    def media_endpoint(self) -> Endpoint:
+        """Where the media legs of this server listen."""
+        first, _, last = self.media_ports.partition("-")
+        return Endpoint(self.media_address, int(first or 0), int(last or 0))
 
     @property
     def is_https(self) -> bool:

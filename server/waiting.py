@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -22,13 +22,15 @@ from sqlalchemy.orm import joinedload
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.auth import PATIENT, Route, actor_of
 from server.consents import has_consented
-from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed
+from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed, is_away
 from server.errors import Conflict, NotFound
 from server.joinlink import LinkPhase, link_phase
 from server.models import (
     Appointment,
     CheckIn,
     EventKind,
+    LogEntry,
+    LogHead,
     Organisation,
     Visit,
     VisitState,
@@ -54,6 +56,8 @@ logger = logging.getLogger(__name__)
 _LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
 _GROUP_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 1.0
+_LAST_SECONDS: Final = 8.0
+"""How long the end of the application waits for a database that is away."""
 _LONGEST_QUEUE: Final = 10_000
 
 
@@ -98,6 +102,8 @@ async def show_room(request: web.Request) -> web.StreamResponse:
     page_data = {
         "visitId": visit.id,
         "ticketUrl": f"/v/{locator}/ticket",
+        "qualityUrl": f"/v/{locator}/quality",
+        "now": now_of(request).isoformat(),
         "state": visit.state,
         "start": visit.appointment.start.isoformat(),
         "doctor": request.app[PAGES].translator(request).with_article(doctor),
@@ -192,6 +198,8 @@ class VisitHooks:
         """Who was in an open room before."""
         self._queue: list[tuple[OrganisationId, Entry]] = []
         self._has_entries = asyncio.Event()
+        self._is_uncertain = False
+        """The last group may be committed although the answer was lost."""
 
     async def load(self, room_id: str) -> RoomSeed:
         """The room of a visit as the records know it."""
@@ -251,7 +259,12 @@ class VisitHooks:
         writer.cancel()
         with suppress(asyncio.CancelledError):
             await writer
-        await self._write_queued()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                while self._queue:
+                    await self._try_to_write()
+        if self._queue:
+            logger.error("session log: %d entries are lost", len(self._queue))
 
     async def _append(
         self, session: AsyncSession, room_id: str, act: Act, by: str, participant: str
@@ -293,22 +306,43 @@ class VisitHooks:
         while True:
             await self._has_entries.wait()
             await asyncio.sleep(_GROUP_SECONDS)
-            try:
-                await self._write_queued()
-            except Exception:
-                logger.exception("session log: %d entries wait to be written", len(self._queue))
-                await asyncio.sleep(_RETRY_SECONDS)
+            await self._try_to_write()
+
+    async def _try_to_write(self) -> None:
+        try:
+            await self._write_queued()
+            self._is_uncertain = False
+        except Exception as error:
+            count = len(self._queue)
+            if is_away(error):
+                logger.warning("session log: %d entries wait for the database", count)
+            else:
+                logger.exception("session log: %d entries wait to be written", count)
+            self._is_uncertain = True
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _write_queued(self) -> None:
         """Write all queued entries; they leave the queue only once they are committed."""
         for organisation in {owner for owner, _ in self._queue}:
             entries = [entry for owner, entry in self._queue if owner == organisation]
             async with self._database.begin(organisation) as session:
-                await append(session, organisation, *entries)
+                known = await _load_written(session, entries) if self._is_uncertain else set()
+                await append(
+                    session, organisation, *(one for one in entries if one.canonical() not in known)
+                )
             written = set(map(id, entries))
             self._queue = [row for row in self._queue if id(row[1]) not in written]
         if not self._queue:
             self._has_entries.clear()
+
+
+async def _load_written(session: AsyncSession, entries: Sequence[Entry]) -> set[str]:
+    """Those of these entries that are in the log already. Whoever may still be writing them is
+    waited for at the head of the log."""
+    await session.execute(select(LogHead).with_for_update())
+    visits = {entry.visit for entry in entries}
+    rows = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id.in_(visits)))
+    return set(rows)
 
 
 ROUTES: Final = (

@@ -56,9 +56,11 @@ PATIENT = {
     "POST /v/{locator}/consents/withdraw",
     "GET /v/{locator}/booking", "POST /v/{locator}/booking/confirm",
     "GET /v/{locator}/booking/cancel", "POST /v/{locator}/booking/cancel",
+    "GET /v/{locator}/line-test", "POST /v/{locator}/line-test/servers",
+    "POST /v/{locator}/line-test/echo", "POST /v/{locator}/line-test/result",
     "GET /v/{locator}/in-person", "GET /v/{locator}/device-test", "GET /v/{locator}/calendar.ics",
     "POST /v/{locator}/waiting-room", "GET /v/{locator}/room",
-    "POST /v/{locator}/ticket", "GET /v/{locator}/end",
+    "POST /v/{locator}/ticket", "GET /v/{locator}/end", "POST /v/{locator}/quality",
 }  # fmt: skip
 CLINICIAN, DESK, LOG_READERS = {"clinician"}, {"desk"}, {"manager", "auditor"}
 ADMINISTRATOR = {"administrator"}
@@ -73,6 +75,9 @@ STAFF: dict[str, set[str]] = {
     "POST /visits/{visit_id}/identity": CLINICIAN,
     "POST /visits/{visit_id}/eligibility": CLINICIAN,
     "POST /visits/{visit_id}/finish": CLINICIAN,
+    "POST /visits/{visit_id}/quality": CLINICIAN,
+    "GET /visits/{visit_id}/quality": CLINICIAN,
+    "POST /visits/{visit_id}/verification": CLINICIAN,
     "GET /visits/{visit_id}/note": CLINICIAN,
     "PUT /visits/{visit_id}/note": CLINICIAN,
     "GET /desk": DESK,
@@ -125,6 +130,9 @@ JSON_BODIES: dict[str, object] = {
     "POST /visits/{visit_id}/identity": {"is_confirmed": True},
     "POST /visits/{visit_id}/eligibility": {"ground": "therapy"},
     "POST /visits/{visit_id}/finish": {"outcome": "completed"},
+    "POST /visits/{visit_id}/quality": {"intervals": [], "outages": []},
+    "POST /v/{locator}/quality": {"intervals": [], "outages": []},
+    "POST /visits/{visit_id}/verification": {"answer": "same"},
     "PUT /visits/{visit_id}/note": {"text": "una nota"},
 }
 FORM = {

@@ -250,7 +250,8 @@ async def test_a_first_visit_needs_a_reason(
         ("finish", {"outcome": "cancelled"}),
         ("finish", {"outcome": "completed", "reason": "free words"}),
         ("finish", {"outcome": "completed", "present": ["ghost"]}),
-        ("finish", {"outcome": "completed", "rtt_ms": -1}),
+        ("finish", {"outcome": "completed", "suitability": "perfect"}),
+        ("finish", {"outcome": "no_show_clinician", "suitability": "suitable"}),
         ("finish", ["completed"]),
     ],
 )
@@ -294,12 +295,11 @@ async def test_finishing_ends_the_visit_with_its_outcome(
     visit = await make_visit(cast.toscana)
     answers = {
         "reason": "weak_line",
-        "is_link_suitable": False,
         "present": ["patient", "caregiver"],
     }
 
     answer = await clinician.send(
-        "POST", f"/visits/{visit.id}/finish", {"outcome": outcome, "loss_permille": 124, **answers}
+        "POST", f"/visits/{visit.id}/finish", {"outcome": outcome, **answers}
     )
 
     assert answer.status == 200
@@ -315,11 +315,7 @@ async def test_finishing_ends_the_visit_with_its_outcome(
     assert told["facts"] == {
         "outcome": outcome,
         "reason": "weak_line",
-        "link_suitable": False,
         "present": "caregiver,patient",
-        "loss_permille": 124,
-        "rtt_ms": None,
-        "freezes": None,
     }
     page = await clinician.get(f"/visits/{visit.id}")
     assert 'href="/agenda"' in page.text

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from server.audit import Act, ActorRole, Fact
+from server.line.span import Span
 from server.models import LogEntry
 
 DRAWN_ROLES: Final = (ActorRole.PATIENT, ActorRole.CLINICIAN)
@@ -24,11 +25,11 @@ _MARKED: Final = frozenset(
     {
         Act.LATE_ANNOUNCED, Act.ADMITTED, Act.TURNED_AWAY, Act.MEDIA_PROVEN, Act.ROOM_DROPPED,
         Act.ROOM_REJOINED, Act.ROOM_LEFT, Act.CONSENT_WITHDRAWN, Act.FINISHED, Act.OUTCOME,
+        Act.SAS_CONFIRMED, Act.SAS_MISMATCH,
     }
 )  # fmt: skip
+_INCIDENTS: Final = frozenset({Act.SAS_MISMATCH})
 _SHORTEST_SPAN: Final = timedelta(minutes=1)
-_TICK_MINUTES: Final = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480)
-_MOST_TICKS: Final = 8
 _MARK_ROWS: Final = 3
 
 
@@ -50,34 +51,17 @@ class Line:
     facts: Mapping[str, Fact]
     mark: int = 0
 
+    @property
+    def is_incident(self) -> bool:
+        """Somebody has to look at it."""
+        return self.act in _INCIDENTS
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
     kind: BarKind
     start: datetime
     end: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The drawn time."""
-
-    start: datetime
-    end: datetime
-
-    def percent(self, moment: datetime) -> float:
-        return round(100 * ((moment - self.start) / (self.end - self.start)), 2)
-
-    def width(self, bar: Bar) -> float:
-        return round(max(self.percent(bar.end) - self.percent(bar.start), 0.3), 2)
-
-    def ticks(self) -> list[datetime]:
-        """Round minutes inside the span, at most eight."""
-        minutes = (self.end - self.start) / timedelta(minutes=1)
-        step = next((m for m in _TICK_MINUTES if minutes / m <= _MOST_TICKS), _TICK_MINUTES[-1])
-        first = self.start.replace(minute=0, second=0, microsecond=0)
-        places = (first + timedelta(minutes=step * n) for n in range(int(minutes / step) + 62))
-        return [place for place in places if self.start <= place <= self.end][:_MOST_TICKS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from aiohttp import web
 from sqlalchemy import func, select
@@ -14,10 +14,13 @@ from sqlalchemy.orm import joinedload
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.auth import Actor, actor_of
 from server.errors import NotFound
-from server.i18n import ROME
+from server.i18n import time_with_seconds
 from server.keyring import Keyring
+from server.line.drawing import draw_line
+from server.line.measured import load_measured
+from server.line.verdict import limits_of
 from server.models import Appointment, Clinic, LogEntry, Outcome, User, UserRole, Visit
-from server.services import DATABASE, KEYRING, PAGES, now_of
+from server.services import DATABASE, KEYRING, PAGES, SETTINGS, now_of
 from server.sessionlog.filters import LONGEST_LIST, RESULTS, parse_wish
 from server.sessionlog.timeline import draw, mark_row
 
@@ -92,21 +95,20 @@ async def show_session(request: web.Request) -> web.StreamResponse:
         )
         timeline = draw(list(entries))
         names = await _load_staff_names(session, {line.actor for line in timeline.lines})
+        measured = await load_measured(session, visit.id)
     return request.app[PAGES].render(
         request,
         "staff/sessions_visit.html",
         actor=actor,
         row=row,
         timeline=timeline,
+        visit=visit,
+        line=draw_line(measured, limits_of(request.app[SETTINGS])),
         names=names,
         mark_row=mark_row,
-        time_with_seconds=_time_with_seconds,
+        time_with_seconds=time_with_seconds,
         now=now,
     )
-
-
-def _time_with_seconds(moment: datetime) -> str:
-    return moment.astimezone(ROME).strftime("%H:%M:%S")
 
 
 async def _load_visit(session: AsyncSession, visit_id: str) -> Visit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -12,14 +12,16 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit import Act, Fact, append
-from server.auth import actor_of
+from server.auth import Actor, actor_of
 from server.bodies import read_body
 from server.db import count_changed
 from server.errors import Conflict, InvalidInput
-from server.models import EventKind, Outcome, Visit, VisitState
+from server.line.measured import load_measured
+from server.line.verdict import judge, limits_of
+from server.models import EventKind, Outcome, Suitability, Visit, VisitState
 from server.outbox import tell_cup
 from server.pages import json_response
-from server.services import DATABASE, HUB, now_of
+from server.services import DATABASE, HUB, SETTINGS, now_of
 from server.visit.acts import OVER, load_visit, make_entry
 from signaling.messages import Closed
 
@@ -27,6 +29,8 @@ _TO_REBOOK: Final = frozenset(
     {Outcome.CONVERTED_TO_IN_PERSON, Outcome.TECHNICAL_FAILURE, Outcome.NO_SHOW_CLINICIAN}
 )
 """The visit is still owed to the patient: CUP is asked for a new slot, with the reason."""
+
+_WITHOUT_VISIT: Final = frozenset({Outcome.NO_SHOW_PATIENT, Outcome.NO_SHOW_CLINICIAN})
 
 
 class OutcomeReason(StrEnum):
@@ -49,30 +53,21 @@ class Presence(StrEnum):
     PROFESSIONAL = "professional"
 
 
-Measurement = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
-
-
 class FinishForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome, and what the report must say of the link and of who was there (TV-12)."""
+    """The outcome, what the line was good for, and who was there (TV-12)."""
 
     outcome: Outcome
     reason: OutcomeReason = OutcomeReason.NONE
-    is_link_suitable: bool | None = None
+    suitability: Suitability | None = None
+    """The doctor's own statement; the report repeats it. None for a visit that was none."""
     present: list[Presence] = []
-    loss_permille: Measurement | None = None
-    rtt_ms: Measurement | None = None
-    freezes: Measurement | None = None
 
     def facts(self) -> dict[str, Fact]:
-        """What the session log keeps of it."""
+        """What the session log keeps of the outcome."""
         return {
             "outcome": self.outcome.value,
             "reason": self.reason.value,
-            "link_suitable": self.is_link_suitable,
             "present": ",".join(sorted(word.value for word in set(self.present))),
-            "loss_permille": self.loss_permille,
-            "rtt_ms": self.rtt_ms,
-            "freezes": self.freezes,
         }
 
 
@@ -84,20 +79,34 @@ async def finish(request: web.Request) -> web.StreamResponse:
         visit = await load_visit(request, session)
         if visit.state is VisitState.ENDED and visit.outcome is form.outcome:
             return json_response({"outcome": form.outcome})
-        await _end(session, visit, form, now)
+        await _end(session, visit, form, actor, now)
         await _tell_cup(session, visit, form, now)
-        await append(
-            session,
-            actor.organisation,
+        entries = [
             make_entry(actor, now, Act.FINISHED, visit.id, {"state": visit.state.value}),
             make_entry(actor, now, Act.OUTCOME, visit.id, form.facts()),
-        )
+        ]
+        if form.suitability is not None:
+            facts = await _statement_facts(request, session, visit.id, form.suitability)
+            entries.append(make_entry(actor, now, Act.SUITABILITY_STATED, visit.id, facts))
+        await append(session, actor.organisation, *entries)
     await request.app[HUB].publish(visit.id, Closed(outcome=form.outcome))
     return json_response({"outcome": form.outcome})
 
 
-async def _end(session: AsyncSession, visit: Visit, form: FinishForm, now: datetime) -> None:
+async def _statement_facts(
+    request: web.Request, session: AsyncSession, visit_id: str, stated: Suitability
+) -> dict[str, Fact]:
+    """The statement, and what was proposed: who reads the log sees whether they differ."""
+    measured = await load_measured(session, visit_id)
+    proposed = judge(measured, limits_of(request.app[SETTINGS])).suitability
+    return {"stated": stated.value, "proposed": proposed.value if proposed else None}
+
+
+async def _end(
+    session: AsyncSession, visit: Visit, form: FinishForm, actor: Actor, now: datetime
+) -> None:
     """A person who has waited is never a no-show, also when she comes in this very moment."""
+    is_stated = form.suitability is not None
     change = (
         update(Visit)
         .where(Visit.id == visit.id)
@@ -107,9 +116,14 @@ async def _end(session: AsyncSession, visit: Visit, form: FinishForm, now: datet
             outcome=form.outcome,
             outcome_reason=form.reason.value,
             ended_at=now,
+            suitability=form.suitability,
+            suitability_stated_at=now if is_stated else None,
+            suitability_stated_by=actor.id if is_stated else None,
         )
         .execution_options(synchronize_session=False)
     )
+    if is_stated and form.outcome in _WITHOUT_VISIT:
+        raise InvalidInput("suitability", "nothing_took_place")
     if form.outcome is Outcome.NO_SHOW_PATIENT:
         if visit.waiting_since is not None:
             raise InvalidInput("outcome", "patient_waited")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from aiohttp import web
 
 from server.audit import Act, append
 from server.auth import actor_of
 from server.caseload import LATE_CHOICES, STILL_TO_COME
 from server.errors import Conflict
+from server.i18n import time_with_seconds
 from server.joinlink import ROOM_OPENS, LinkPhase, link_phase
-from server.models import Organisation, Outcome, Visit
+from server.line.drawing import draw_line
+from server.line.measured import Measured, load_measured
+from server.line.verdict import limits_of
+from server.models import Organisation, Outcome, Suitability, Visit
 from server.pages import json_response
 from server.roomseed import CLINICIAN_SEAT, seed_of
-from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
+from server.services import DATABASE, HUB, KEYRING, PAGES, SETTINGS, now_of
 from server.visit.acts import OVER, load_visit, make_entry
 from server.visit.card import Card, load_card
 from server.visit.checks import Ground
@@ -27,7 +33,8 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         visit = await load_visit(request, session)
         card = await load_card(request.app[KEYRING], session, visit, now)
         await append(session, actor.organisation, make_entry(actor, now, Act.CARD_OPENED, visit.id))
-    is_over = visit.state in OVER
+        is_over = visit.state in OVER
+        measured = await load_measured(session, visit.id) if is_over else Measured()
     return request.app[PAGES].render(
         request,
         "staff/visit_over.html" if is_over else "staff/visit.html",
@@ -42,11 +49,14 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         room_opens_at=visit.appointment.start - ROOM_OPENS,
         is_room_past=now >= visit.appointment.start,
         late_choices=LATE_CHOICES if visit.state in STILL_TO_COME else (),
-        page_data=_page_data(visit, card),
+        suitabilities=Suitability,
+        line=draw_line(measured, limits_of(request.app[SETTINGS])),
+        time_with_seconds=time_with_seconds,
+        page_data=_page_data(visit, card, now),
     )
 
 
-def _page_data(visit: Visit, card: Card) -> dict[str, object]:
+def _page_data(visit: Visit, card: Card, now: datetime) -> dict[str, object]:
     url = f"/visits/{visit.id}"
     return {
         "visitId": visit.id,
@@ -59,6 +69,10 @@ def _page_data(visit: Visit, card: Card) -> dict[str, object]:
         "identityUrl": f"{url}/identity",
         "eligibilityUrl": f"{url}/eligibility",
         "finishUrl": f"{url}/finish",
+        "qualityUrl": f"{url}/quality",
+        "verdictUrl": f"{url}/quality",
+        "now": now.isoformat(),
+        "verificationUrl": f"{url}/verification",
         "statesUrl": "/agenda/states",
         "isFirstVisit": visit.appointment.is_first_visit,
         "hasWaited": visit.waiting_since is not None,

@@ -2,23 +2,29 @@
 
 import { isAdmitted, peerOf } from "./fold.js";
 import { _ } from "./i18n.js";
+import { Line } from "./line.js";
 import { byTestId, findHook, onClick, say, show } from "./page.js";
-import { Quality } from "./quality.js";
+import { NOTHING_KNOWN } from "./recovery.js";
 
+/** @typedef {import("./devices.js").Devices} Devices */
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./fold.js").Person} Person */
-/** @typedef {import("./quality.js").Measure} Measure */
 
 const PATIENCE_MS = 1500;
+/** So long nothing has come before a connected line is called silent (recovery.js). */
+const SILENT_BEFORE_MS = 1500;
 const CHANGE_WORDS_AFTER_S = 5;
 const PHONE_AFTER_S = 20;
 
 export class CallView {
   #session;
   #peerName;
+  #devices;
+  #isPlayRefused = false;
+  /** @type {import("./recovery.js").Arrivals} */
+  #arrivals = NOTHING_KNOWN;
   #remote = byTestId("remote-video", HTMLVideoElement);
   #frame = findHook("remote", HTMLElement);
-  #quality = new Quality();
   /** @type {MediaStream | null} */
   #stream = null;
   #isNoting = false;
@@ -29,23 +35,35 @@ export class CallView {
   /**
    * @param {Session} session
    * @param {string} peerName
+   * @param {Devices} devices
    */
-  constructor(session, peerName) {
+  constructor(session, peerName, devices) {
     this.#session = session;
     this.#peerName = peerName;
+    this.#devices = devices;
+    new Line(session, peerName);
     session.on("remote", (stream) => this.#play(stream));
     session.on("room", () => this.#draw());
     session.on("line", () => this.#draw());
     session.on("wire", () => this.#draw());
+    session.on("trouble", () => this.#draw());
+    session.on("arrivals", (arrivals) => {
+      this.#arrivals = arrivals;
+      this.#draw();
+    });
     session.on("stopped", () => this.stop());
     session.on("message", ({ noting }) => this.#sayNoting(noting));
-    this.#quality.on("proven", (proof) => session.proveMedia(proof));
-    this.#quality.on("measure", (measure) => this.#sayQuality(measure));
-    onClick("sound-resume", () => this.#resume());
+    onClick("sound-resume", () => this.#bringSoundBack());
+    devices.on("changed", () => this.#offerSound());
+    this.#remote.addEventListener("pause", () => {
+      if (this.#stream) this.#resume();
+    });
+    document.addEventListener("visibilitychange", () => {
+      if (this.#stream && document.visibilityState === "visible") this.#resume();
+    });
   }
 
   stop() {
-    this.#quality.stop();
     this.#setLost(false);
   }
 
@@ -56,7 +74,6 @@ export class CallView {
   #play(stream) {
     this.#stream = stream;
     if (!stream || !this.#session.peer) {
-      this.#quality.stop();
       this.#remote.srcObject = null;
       return;
     }
@@ -71,10 +88,26 @@ export class CallView {
 
   /** Sound may need a touch: the button is shown only when the browser says so. */
   #resume() {
+    const answer = (/** @type {boolean} */ isRefused) => {
+      this.#isPlayRefused = isRefused;
+      this.#offerSound();
+    };
     this.#remote.play().then(
-      () => show("sound-resume", false),
-      (refusal) => show("sound-resume", refusal.name === "NotAllowedError"),
+      () => answer(false),
+      (refusal) => answer(refusal.name === "NotAllowedError"),
     );
+  }
+
+  /** A telephone call or another app may have taken the microphone: one touch brings all back. */
+  #offerSound() {
+    const { isInterrupted } = this.#devices;
+    if (isInterrupted) say("sound-resume", _("Touch here to get the sound back"));
+    show("sound-resume", Boolean(this.#stream) && (isInterrupted || this.#isPlayRefused));
+  }
+
+  #bringSoundBack() {
+    this.#devices.revive();
+    this.#resume();
   }
 
   /** @param {unknown} noting */
@@ -89,13 +122,13 @@ export class CallView {
     if (!room) return;
     const peer = peerOf(room);
     const isIn = isAdmitted(room);
-    if (isIn && this.#session.peer) this.#quality.watch(this.#session.peer);
     const state = this.#session.peer?.state;
     const isLineUp = state === "connected";
     const isPeerGone = !peer || peer.presence === "gone";
     say("peer-state", isIn ? this.#peerWords(peer) : "");
-    const isLost = isIn ? !isPeerGone && !isLineUp : !this.#session.isUp && !room.outcome;
-    this.#setLost(isLost);
+    const isSilent = isLineUp && this.#session.trouble === "line";
+    const isLost = isIn ? !isPeerGone && (!isLineUp || isSilent) : !this.#session.isUp && !room.outcome;
+    this.#setLost(isLost, isSilent ? SILENT_BEFORE_MS : 0);
   }
 
   /** @param {Person} [peer] */
@@ -107,24 +140,31 @@ export class CallView {
     if (!peer.microphone && !peer.camera) return _("{name} has no microphone and no camera on", { name });
     if (!peer.camera) return _("{name} has turned off the camera", { name });
     if (!peer.microphone) return _("{name} has turned off the microphone", { name });
-    return this.#isNoting ? _("{name} is taking notes", { name }) : "";
+    const missing = this.#missingWords(name);
+    return missing || (this.#isNoting ? _("{name} is taking notes", { name }) : "");
   }
 
-  /** @param {Measure} measure */
-  #sayQuality({ incoming, outgoing }) {
-    const words = { good: _("Good line"), weak: _("Weak line: we keep the voice") };
-    const isWeak = incoming === "weak" || outgoing === "weak";
-    say("line-state", this.#lostAt ? _("Reconnecting") : isWeak ? words.weak : words.good);
-    say("line-incoming", words[incoming]);
-    say("line-outgoing", words[outgoing]);
-    this.#session.peer?.setPicture(outgoing === "weak" ? "weak" : "full");
+  /**
+   * What is sent and does not arrive, the voice before the picture.
+   * @param {string} name
+   */
+  #missingWords(name) {
+    const { hears, isHeard, sees, isSeen } = this.#arrivals;
+    if (hears === false) return _("We cannot hear {name}. We are trying again.", { name });
+    if (isHeard === false) return _("{name} cannot hear you. We are trying again.", { name });
+    if (sees === false) return _("We cannot see {name}. We are trying again.", { name });
+    if (isSeen === false) return _("{name} cannot see you. We are trying again.", { name });
+    return "";
   }
 
-  /** @param {boolean} isLost */
-  #setLost(isLost) {
+  /**
+   * @param {boolean} isLost
+   * @param {number} [sinceMs] how long it was so before it was noticed
+   */
+  #setLost(isLost, sinceMs = 0) {
     if (isLost === this.#lostAt > 0) return;
     clearInterval(this.#clock);
-    this.#lostAt = isLost ? Date.now() : 0;
+    this.#lostAt = isLost ? Date.now() - sinceMs : 0;
     if (isLost) this.#clock = setInterval(() => this.#count(), 500);
     else this.#showLost(false);
   }

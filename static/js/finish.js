@@ -1,17 +1,19 @@
 // Finishing the visit: outcome, whether the link was good enough, who was there.
 // The measured line proposes; the doctor decides. Leaving the call never comes here.
 //
-// `#page-data`: finishUrl, pageUrl, hasWaited. Hooks: finish-dialog, finish-form, finish-cancel,
-// finish-problem, convert, convert-reason, measured, reason-choice, waited-hint, present-patient.
+// `#page-data`: finishUrl, verdictUrl, pageUrl, hasWaited. Hooks: finish-dialog, finish-form,
+// finish-cancel, finish-problem, convert, convert-reason, measured, reason-choice,
+// suitability-choice, waited-hint, present-patient.
 
 import { _ } from "./i18n.js";
 import { note } from "./note.js";
 import { byTestId, findHook, onClick, pageData, post, RequestError, say, show } from "./page.js";
+import { findVerdict, reasonWords, verdictWords } from "./verdict-words.js";
 
-/** @typedef {import("./quality.js").Measure} Measure */
+/** @typedef {import("./verdict-words.js").Verdict} Verdict */
 
-const WEAK_LOSS_PERCENT = 5;
 const WITH_REASON = ["converted_to_in_person", "technical_failure"];
+const WITHOUT_VISIT = ["no_show_patient", "no_show_clinician"];
 
 class Finish {
   #data = pageData();
@@ -19,18 +21,19 @@ class Finish {
   #form = findHook("finish-form", HTMLFormElement);
   #outcome = byTestId("outcome", HTMLSelectElement);
   #confirm = byTestId("outcome-confirm", HTMLButtonElement);
-  /** @type {Measure | null} */
-  #measure = null;
+  /** @type {Verdict | null} */
+  #measured = null;
+  #hasChosen = false;
   #hasWaited = Boolean(this.#data.hasWaited);
 
   constructor() {
-    document.addEventListener("accanto:quality", (event) => {
-      if (event instanceof CustomEvent) this.#measure = event.detail;
-    });
     byTestId("finish-visit", HTMLButtonElement).addEventListener("click", () => this.#open());
     onClick("finish-cancel", () => this.#dialog?.close());
     onClick("convert", () => this.#convert());
-    this.#outcome.addEventListener("change", () => this.#drawReason());
+    this.#outcome.addEventListener("change", () => this.#drawOutcome());
+    findHook("suitability-choice", HTMLElement)?.addEventListener("change", () => {
+      this.#hasChosen = true;
+    });
     this.#form?.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
@@ -38,23 +41,32 @@ class Finish {
   }
 
   get #isWeak() {
-    const measure = this.#measure;
-    if (!measure) return false;
-    const loss = Math.max(measure.lossPercent, measure.outgoingLossPercent);
-    return measure.incoming === "weak" || measure.outgoing === "weak" || loss > WEAK_LOSS_PERCENT;
+    const verdict = this.#measured?.verdict ?? "suitable";
+    return verdict !== "suitable";
   }
 
   #open() {
     const presence = findHook("room", HTMLElement)?.dataset.patient ?? "absent";
     this.#hasWaited ||= presence !== "absent";
+    this.#hasChosen = false;
     this.#forbidAbsence();
-    if (this.#measure) say("measured", this.#measure.reason);
-    const words = _("weak line");
-    if (this.#isWeak) say("convert-reason", `${words} (${this.#measure?.reason})`);
-    this.#setSuitable(!this.#isWeak);
-    this.#drawReason();
+    this.#drawOutcome();
     show("finish-problem", false);
     this.#dialog?.showModal();
+    return this.#propose();
+  }
+
+  /** What was measured until now, by both sides; without an answer the doctor chooses alone. */
+  async #propose() {
+    this.#measured = (await findVerdict(this.#data.verdictUrl)) ?? this.#measured;
+    const measured = this.#measured;
+    if (!measured?.verdict) return;
+    const reasons = reasonWords(measured);
+    const words = verdictWords(measured.verdict);
+    const weak = _("weak line");
+    say("measured", reasons ? `${words} (${reasons}).` : `${words}.`);
+    if (this.#isWeak) say("convert-reason", `${weak} (${reasons})`);
+    if (!this.#hasChosen) this.#setSuitability(measured.verdict);
   }
 
   /** Who has waited is never a no-show. */
@@ -66,10 +78,9 @@ class Finish {
     if (patient && this.#hasWaited) patient.checked = true;
   }
 
-  /** @param {boolean} isSuitable */
-  #setSuitable(isSuitable) {
-    const word = isSuitable ? "yes" : "no";
-    const choice = this.#form?.querySelector(`input[name="suitable"][value="${word}"]`);
+  /** @param {string} word */
+  #setSuitability(word) {
+    const choice = this.#form?.querySelector(`input[name="suitability"][value="${word}"]`);
     if (choice instanceof HTMLInputElement) choice.checked = true;
   }
 
@@ -79,30 +90,28 @@ class Finish {
     if (select instanceof HTMLSelectElement) select.value = reason;
   }
 
-  #drawReason() {
+  #drawOutcome() {
     show("reason-choice", WITH_REASON.includes(this.#outcome.value));
+    show("suitability-choice", !WITHOUT_VISIT.includes(this.#outcome.value));
+    if (this.#hasChosen || this.#measured?.verdict) return;
+    this.#setSuitability(this.#outcome.value === "technical_failure" ? "not_suitable" : "suitable");
   }
 
   /** One tap: the reason is what was measured, else that an examination is needed. */
   #convert() {
     this.#outcome.value = "converted_to_in_person";
     this.#setReason(this.#isWeak ? "weak_line" : "exam_needed");
-    this.#setSuitable(!this.#isWeak);
     this.#send();
   }
 
   #answer() {
     const form = new FormData(this.#form ?? undefined);
-    const measure = this.#measure;
     const outcome = this.#outcome.value;
     return {
       outcome,
       reason: WITH_REASON.includes(outcome) ? form.get("reason") : "",
-      is_link_suitable: form.get("suitable") === "yes",
+      suitability: WITHOUT_VISIT.includes(outcome) ? null : form.get("suitability"),
       present: form.getAll("present"),
-      loss_permille: measure ? Math.round(10 * measure.lossPercent) : null,
-      rtt_ms: measure ? Math.round(measure.rttMs) : null,
-      freezes: measure ? measure.freezes : null,
     };
   }
 

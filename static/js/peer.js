@@ -1,26 +1,26 @@
-// One RTCPeerConnection of one generation: perfect negotiation, warm before admission, healing.
-// Nothing is sent before `admit`; the connection is up (ICE + DTLS) long before.
+// One RTCPeerConnection of one generation: perfect negotiation, warm before admission. Nothing is
+// sent before `admit`; the connection is up (ICE + DTLS) long before. When to heal it, and how, is
+// lifeline.js.
 
 import { Emitter } from "./emitter.js";
+import { findFingerprints } from "./fingerprints.js";
+import { limitsOf } from "./ladder.js";
 
 /** @typedef {import("./messages.js").SignalType} SignalType */
 /** @typedef {import("./messages.js").SignalPayload} SignalPayload */
 /** @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} Tracks */
-/** @typedef {"first" | "full" | "weak"} Picture how much of the line the own picture takes */
+/** @typedef {import("./ladder.js").Rung} Rung */
 
 const BATCH_MS = 50;
-const HEAL_AFTER_MS = 2000;
-const HEAL_AGAIN_MS = 6000;
-const WEAK_LINE_BITRATE = 150_000;
 
 /**
  * @typedef {object} PeerOptions
  * @property {boolean} isPolite
  * @property {RTCIceServer[]} iceServers
  * @property {boolean} isRelayOnly
+ * @property {RTCCertificate} certificate the page's own, the same for all its connections
  * @property {Promise<unknown>} ready resolves when this page knows its camera and microphone
  * @property {(type: SignalType, payload: SignalPayload) => void} send
- * @property {() => boolean} isReachable whether an ICE restart could be heard now
  */
 
 /**
@@ -28,6 +28,10 @@ const WEAK_LINE_BITRATE = 150_000;
  * @property {RTCPeerConnectionState} state
  * @property {RTCDataChannel} channel
  */
+
+/** @param {MediaStreamTrack | null} track */
+const isLive = (track) =>
+  track !== null && track.enabled && !track.muted && track.readyState === "live";
 
 /** @extends {Emitter<PeerEvents>} */
 export class Peer extends Emitter {
@@ -39,25 +43,19 @@ export class Peer extends Emitter {
   #work;
   /** @type {Tracks} */
   #tracks = { audio: null, video: null };
-  /** @type {Picture} */
-  #picture = "first";
+  /** @type {Rung} a new connection starts small: the first picture is there in a third of the time */
+  #rung = "sd";
   /** @type {RTCIceCandidateInit[]} */
   #batch = [];
   #isMakingOffer = false;
   #isIgnoringOffer = false;
   #isSettingAnswer = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #healing;
 
   /** @param {PeerOptions} options */
   constructor(options) {
     super();
     this.#options = options;
-    this.#connection = new RTCPeerConnection({
-      iceServers: options.iceServers,
-      iceTransportPolicy: options.isRelayOnly ? "relay" : "all",
-      bundlePolicy: "max-bundle",
-    });
+    this.#connection = new RTCPeerConnection(this.#configuration());
     this.#listen(this.#connection);
     this.#work = options.ready.then(() => this.#begin());
   }
@@ -66,8 +64,29 @@ export class Peer extends Emitter {
     return this.#connection.connectionState;
   }
 
+  /** Whether restarts are this side's to make. */
+  get isInCharge() {
+    return !this.#options.isPolite;
+  }
+
+  /** Whether no offer of this side is still without an answer. */
+  get isAnswered() {
+    return this.#connection.signalingState !== "have-local-offer";
+  }
+
+  /** What the other side should receive now, by this page's own will. */
+  get sends() {
+    const { audio, video } = this.#tracks;
+    return { audio: isLive(audio), video: isLive(video) && limitsOf("video", this.#rung).active !== false };
+  }
+
   getStats() {
     return this.#connection.getStats();
+  }
+
+  /** Whom this connection is really with; null while nobody can say. */
+  fingerprints() {
+    return findFingerprints(this.#connection, this.#options.certificate);
   }
 
   /**
@@ -98,6 +117,13 @@ export class Peer extends Emitter {
     );
   }
 
+  /** @returns {RTCConfiguration} */
+  #configuration() {
+    const { certificate, iceServers, isRelayOnly } = this.#options;
+    const iceTransportPolicy = isRelayOnly ? "relay" : "all";
+    return { certificates: [certificate], iceServers, iceTransportPolicy, bundlePolicy: "max-bundle" };
+  }
+
   /**
    * @param {RTCIceServer[]} iceServers
    * @param {boolean} isRelayOnly
@@ -106,8 +132,7 @@ export class Peer extends Emitter {
     if (this.state === "closed") return;
     const wasRelayOnly = this.#options.isRelayOnly;
     this.#options = { ...this.#options, iceServers, isRelayOnly };
-    const iceTransportPolicy = isRelayOnly ? "relay" : "all";
-    this.#connection.setConfiguration({ iceServers, iceTransportPolicy, bundlePolicy: "max-bundle" });
+    this.#connection.setConfiguration(this.#configuration());
     if (wasRelayOnly && !isRelayOnly) this.restart();
   }
 
@@ -121,19 +146,34 @@ export class Peer extends Emitter {
     if (this.#connection.currentRemoteDescription) this.#connection.restartIce();
   }
 
+  /** Puts back a track that a sender has lost. */
+  mend() {
+    for (const transceiver of this.#connection.getTransceivers()) {
+      if (transceiver.currentDirection !== "stopped") this.#fill(transceiver).catch(() => undefined);
+    }
+  }
+
+  /** Sends a whole picture at once, where the browser can (Chromium). */
+  refresh() {
+    for (const { sender } of this.#connection.getTransceivers()) {
+      if (sender.track?.kind !== "video") continue;
+      const parameters = sender.getParameters();
+      const encodingOptions = parameters.encodings.map(() => ({ keyFrame: true }));
+      sender.setParameters(parameters, /** @type {{}} */ ({ encodingOptions })).catch(() => undefined);
+    }
+  }
+
   /**
-   * A new connection starts small: the first picture is there in a third of the time. Once the
-   * line is measured it grows; on a weak one the voice comes first and the picture gets a share.
-   * @param {Picture} picture
+   * How much the own picture and voice may take; the tracks stay the same.
+   * @param {Rung} rung
    */
-  async setPicture(picture) {
-    if (picture === this.#picture) return;
-    this.#picture = picture;
+  async setRung(rung) {
+    if (rung === this.#rung) return;
+    this.#rung = rung;
     await Promise.all(this.#connection.getTransceivers().map((each) => this.#shape(each)));
   }
 
   close() {
-    clearTimeout(this.#healing);
     this.#connection.close();
   }
 
@@ -148,7 +188,6 @@ export class Peer extends Emitter {
       this.remote.addTrack(track);
     });
     connection.addEventListener("connectionstatechange", () => {
-      this.#planHealing();
       this.emit("state", connection.connectionState);
     });
   }
@@ -171,12 +210,9 @@ export class Peer extends Emitter {
 
   /** @param {RTCRtpTransceiver} transceiver */
   async #shape({ sender, receiver }) {
-    if (receiver.track.kind !== "video") return;
     const parameters = sender.getParameters();
     for (const encoding of parameters.encodings) {
-      encoding.scaleResolutionDownBy = this.#picture === "full" ? 1 : 2;
-      if (this.#picture === "weak") encoding.maxBitrate = WEAK_LINE_BITRATE;
-      else delete encoding.maxBitrate;
+      Object.assign(encoding, limitsOf(receiver.track.kind, this.#rung));
     }
     await sender.setParameters(parameters).catch(() => undefined);
   }
@@ -253,18 +289,5 @@ export class Peer extends Emitter {
       this.#options.send("candidates", this.#batch);
       this.#batch = [];
     }, BATCH_MS);
-  }
-
-  /** `failed` never recovers alone and `disconnected` often late: restart ICE until it holds. */
-  #planHealing() {
-    clearTimeout(this.#healing);
-    if (this.state !== "disconnected" && this.state !== "failed") return;
-    this.#healing = setTimeout(() => this.#heal(), this.state === "failed" ? 0 : HEAL_AFTER_MS);
-  }
-
-  #heal() {
-    if (this.state === "connected" || this.state === "closed") return;
-    if (this.#options.isReachable()) this.restart();
-    this.#healing = setTimeout(() => this.#heal(), HEAL_AGAIN_MS);
   }
 }

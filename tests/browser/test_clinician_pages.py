@@ -13,7 +13,16 @@ from sqlalchemy import delete, select
 
 from server.db import EVERY_ORGANISATION, Database
 from server.keyring import Keyring
-from server.models import Note, User, UserSession, Visit, VisitState
+from server.models import (
+    CallInterval,
+    Direction,
+    Note,
+    Suitability,
+    User,
+    UserSession,
+    Visit,
+    VisitState,
+)
 from server.sealed import open_note
 from tests.conftest import PASSWORD, Cast, MakeVisit
 
@@ -221,21 +230,45 @@ async def test_in_person_by_one_tap_names_what_was_measured(
 ) -> None:
     visit = await make_visit(cast.toscana)
     await page.goto(f"{live_server}/visits/{visit.id}")
-    await page.evaluate(
-        """() => document.dispatchEvent(new CustomEvent("accanto:quality", {detail: {
-          incoming: "weak", outgoing: "good", lossPercent: 12.4, outgoingLossPercent: 0,
-          rttMs: 700, freezes: 3, reason: "dati persi in arrivo 12.4%"}}))"""
-    )
+    await measure_a_weak_line(database, visit)
 
     await page.get_by_test_id("finish-visit").click()
     convert = page.locator('[data-hook="convert"]')
-    await expect(convert).to_contain_text("Linea debole (dati persi in arrivo 12.4%)")
-    await expect(page.locator('input[name="suitable"][value="no"]')).to_be_checked()
+    await expect(convert).to_contain_text("Linea debole (mancavano parti della voce)")
+    await expect(page.locator('input[name="suitability"][value="not_suitable"]')).to_be_checked()
     await convert.click()
 
     await expect(page.locator('[data-hook="over"]')).to_contain_text("Prosegue in presenza")
     async with database.read(visit.organisation_id) as session:
-        assert (await session.get_one(Visit, visit.id)).outcome_reason == "weak_line"
+        saved = await session.get_one(Visit, visit.id)
+    assert saved.outcome_reason == "weak_line"
+    assert saved.suitability is Suitability.NOT_SUITABLE
+
+
+async def measure_a_weak_line(database: Database, visit: Visit) -> None:
+    """A minute in which the patient's voice had gaps at the clinician's."""
+    now = datetime.now(UTC)
+    async with database.begin(visit.organisation_id) as session:
+        for place in range(12):
+            session.add(
+                CallInterval(
+                    organisation_id=visit.organisation_id,
+                    visit_id=visit.id,
+                    seat="clinician",
+                    direction=Direction.INCOMING,
+                    began_at=now - timedelta(seconds=5 * place),
+                    seconds=5,
+                    loss_percent=20,
+                    rtt_ms=60,
+                    jitter_ms=5,
+                    concealed_percent=25,
+                    frozen_ms=0,
+                    frames_per_second=20,
+                    kilobits_per_second=500,
+                    path="direct",
+                    rung="hd",
+                )
+            )
 
 
 # ---- note ------------------------------------------------------------------------------
