@@ -8,7 +8,7 @@
  * leave, and note-editor (only watched for focus: the patient reads "is taking notes").
  *
  * Sections by `data-hook`: call, left (with a rejoin button and the link to the agenda), ended,
- * replaced; the element `room` gets `data-phase` with the same word, `data-patient` with the
+ * replaced, unsafe (the figures were different); the element `room` gets `data-phase` with the same word, `data-patient` with the
  * patient's state. All hooks of patient-room.js, and:
  * - patient-state: words about where the patient is (role=status)
  * - screen-share: button; picture-in-picture: button, hidden where the browser cannot
@@ -21,18 +21,22 @@ import { CallView } from "./call-view.js";
 import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
 import { Devices } from "./devices.js";
+import { makeCertificate } from "./fingerprints.js";
 import { isAdmitted, peerOf } from "./fold.js";
 import { _ } from "./i18n.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, show } from "./page.js";
 import { Session } from "./session.js";
+import { VerifyView } from "./verify-view.js";
 import { WakeLock } from "./wakelock.js";
 
 /** @typedef {import("./fold.js").Room} Room */
 /** @typedef {import("./fold.js").Person} Person */
-/** @typedef {"call" | "left" | "ended" | "replaced"} Phase */
+/** @typedef {"call" | "left" | "ended" | "replaced" | "unsafe"} Phase */
 
 /** @type {Phase[]} */
-const PHASES = ["call", "left", "ended", "replaced"];
+const PHASES = ["call", "left", "ended", "replaced", "unsafe"];
+
+const certificate = await makeCertificate();
 
 class ClinicianVisit {
   #data = pageData();
@@ -44,6 +48,7 @@ class ClinicianVisit {
     ticketUrl: this.#data.ticketUrl,
     isVisitRunning: this.#data.state === "in_visit",
     media: this.#devices,
+    certificate,
   });
   /** @type {Phase} */
   #phase = "call";
@@ -51,8 +56,15 @@ class ClinicianVisit {
   constructor() {
     const peerName = this.#data.peerName ?? _("The patient");
     new Controls(this.#devices);
-    new CallView(this.#session, peerName);
+    new CallView(this.#session, peerName, this.#devices);
     new Chat(this.#session, peerName);
+    new VerifyView(this.#session, {
+      role: "clinician",
+      visitId: this.#data.visitId,
+      peerName,
+      answerUrl: this.#data.verificationUrl,
+      onMismatch: () => this.#leave("unsafe"),
+    });
     this.#devices.on("changed", () => this.#session.mediaChanged());
     this.#session.on("room", (room) => this.#follow(room));
     this.#session.on("wire", () => this.#drawAdmit());
@@ -77,8 +89,9 @@ class ClinicianVisit {
     this.#session.start();
   }
 
-  async #leave() {
-    this.#setPhase("left");
+  /** @param {"left" | "unsafe"} [phase] */
+  async #leave(phase = "left") {
+    this.#setPhase(phase);
     this.#alerts.stop();
     await this.#session.leave();
     this.#devices.close();

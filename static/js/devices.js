@@ -1,14 +1,21 @@
 // This page's own camera, microphone and screen: opened gently, chosen, flipped, kept alive.
-// A missing or refused device never stops the visit.
+// A missing or refused device never stops the visit. What the system takes away (unplugged, another
+// app, a telephone call on iOS) is asked for again by itself; `isInterrupted` says that only a touch
+// of the person can bring the voice back, `revive` is that touch.
 
 import { Emitter } from "./emitter.js";
 
 /** @typedef {"audio" | "video"} Kind */
 /** @typedef {"denied" | "missing" | "busy"} Problem */
 
+/** @type {Kind[]} */
+const KINDS = ["audio", "video"];
+
 const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { max: 30 } };
 const REACQUIRE_AFTER_MS = 500;
+const REACQUIRE_AGAIN_MS = 5000;
+const MUTE_SETTLES_MS = 1500;
 
 /**
  * @param {unknown} refusal
@@ -45,6 +52,11 @@ export class Devices extends Emitter {
   #screen = null;
   /** @type {Record<Kind, boolean>} */
   #isOn = { audio: true, video: true };
+  /** @type {Record<Kind, boolean>} by the system, not by the person */
+  #isTaken = { audio: false, video: false };
+  #isReacquiring = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #again;
   /** @type {Record<Kind, MediaTrackConstraints>} */
   #wanted = { audio: AUDIO, video: { ...VIDEO, facingMode: "user" } };
 
@@ -73,10 +85,22 @@ export class Devices extends Emitter {
 
   get flags() {
     return {
-      microphone: this.#isOn.audio && this.#tracks.audio !== null,
-      camera: this.#isOn.video && this.#tracks.video !== null,
+      microphone: this.#isOn.audio && this.#tracks.audio !== null && !this.#isTaken.audio,
+      camera: this.#isOn.video && this.#tracks.video !== null && !this.#isTaken.video,
       screen: this.#screen !== null,
     };
+  }
+
+  get isInterrupted() {
+    return this.#isTaken.audio;
+  }
+
+  /** Opens anew what the system has silenced; the silent one is kept when that is refused. */
+  async revive() {
+    for (const kind of KINDS) {
+      if (this.#isTaken[kind]) await this.#openOne(kind);
+    }
+    this.emit("changed", undefined);
   }
 
   /**
@@ -131,8 +155,9 @@ export class Devices extends Emitter {
   }
 
   close() {
+    clearTimeout(this.#again);
     this.#screen?.stop();
-    for (const kind of /** @type {Kind[]} */ (["audio", "video"])) this.#drop(kind);
+    for (const kind of KINDS) this.#drop(kind);
   }
 
   /**
@@ -154,12 +179,25 @@ export class Devices extends Emitter {
 
   /** @param {Kind} kind */
   async #openOne(kind) {
+    const base = kind === "audio" ? AUDIO : VIDEO;
+    const { deviceId: chosen, ...others } = this.#wanted[kind];
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ [kind]: this.#wanted[kind] });
+      const stream = await this.#request(kind, this.#wanted[kind]).catch((refusal) => {
+        if (chosen && problemFrom(refusal) === "missing") return this.#request(kind, { ...base, ...others });
+        throw refusal;
+      });
       for (const track of stream.getTracks()) this.#take(track);
     } catch (refusal) {
-      this.problems[kind] = problemFrom(refusal);
+      if (!this.#tracks[kind]) this.problems[kind] = problemFrom(refusal);
     }
+  }
+
+  /**
+   * @param {Kind} kind
+   * @param {MediaTrackConstraints} constraints
+   */
+  #request(kind, constraints) {
+    return navigator.mediaDevices.getUserMedia({ [kind]: constraints });
   }
 
   /** @param {MediaStreamTrack} track */
@@ -170,6 +208,9 @@ export class Devices extends Emitter {
     this.problems[kind] = null;
     this.preview.addTrack(track);
     track.enabled = this.#isOn[kind];
+    this.#isTaken[kind] = false;
+    track.addEventListener("mute", () => setTimeout(() => this.#onSilenced(track), MUTE_SETTLES_MS));
+    track.addEventListener("unmute", () => this.#setTaken(track, false));
     track.addEventListener("ended", () => {
       if (this.#tracks[kind] !== track) return;
       this.#drop(kind);
@@ -179,10 +220,32 @@ export class Devices extends Emitter {
     });
   }
 
+  /**
+   * The system has silenced a device and not given it back: the page tries once by itself.
+   * @param {MediaStreamTrack} track
+   */
+  #onSilenced(track) {
+    if (!track.muted || track.readyState === "ended") return;
+    this.#setTaken(track, true);
+    if (document.visibilityState === "visible") this.revive();
+  }
+
+  /**
+   * @param {MediaStreamTrack} track
+   * @param {boolean} isTaken
+   */
+  #setTaken(track, isTaken) {
+    const kind = /** @type {Kind} */ (track.kind);
+    if (this.#tracks[kind] !== track || this.#isTaken[kind] === isTaken) return;
+    this.#isTaken[kind] = isTaken;
+    this.emit("changed", undefined);
+  }
+
   /** @param {Kind} kind */
   #drop(kind) {
     const track = this.#tracks[kind];
     if (!track) return;
+    this.#isTaken[kind] = false;
     this.#tracks[kind] = null;
     this.preview.removeTrack(track);
     track.stop();
@@ -190,13 +253,17 @@ export class Devices extends Emitter {
 
   /** A device that was lost (unplugged, taken by a phone call) is asked for again. */
   async #reacquire() {
-    if (document.visibilityState !== "visible") return;
-    for (const kind of /** @type {Kind[]} */ (["audio", "video"])) {
+    clearTimeout(this.#again);
+    if (document.visibilityState !== "visible" || this.#isReacquiring) return;
+    this.#isReacquiring = true;
+    for (const kind of KINDS) {
       const problem = this.problems[kind];
-      if (!this.#tracks[kind] && (problem === "busy" || problem === "missing")) {
-        await this.#openOne(kind);
-      }
+      const isLost = !this.#tracks[kind] && (problem === "busy" || problem === "missing");
+      if (isLost || this.#isTaken[kind]) await this.#openOne(kind);
     }
+    this.#isReacquiring = false;
+    const isBusy = KINDS.some((kind) => this.problems[kind] === "busy");
+    if (isBusy) this.#again = setTimeout(() => this.#reacquire(), REACQUIRE_AGAIN_MS);
     this.emit("changed", undefined);
   }
 }

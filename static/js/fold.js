@@ -143,6 +143,15 @@ export function isAdmitted(room) {
 }
 
 /**
+ * One of the two has left, or was not let in.
+ * @param {Room} room
+ */
+export const isApart = (room) =>
+  [selfOf(room), peerOf(room)].some(
+    (person) => person?.presence === "gone" || person?.presence === "turned_away",
+  );
+
+/**
  * Names the one peer connection both pages should hold now; null when there is none to hold.
  * @param {Room} room
  * @returns {{generation: number, to: string} | null}
@@ -150,10 +159,6 @@ export function isAdmitted(room) {
 export function findPair(room) {
   const self = selfOf(room);
   const peer = peerOf(room);
-  if (!self || !peer || room.outcome) return null;
-  const isApart = [self, peer].some(
-    ({ presence }) => presence === "gone" || presence === "turned_away",
-  );
-  if (isApart) return null;
+  if (!self || !peer || room.outcome || isApart(room)) return null;
   return { generation: Math.max(self.generation, peer.generation), to: peer.id };
 }

@@ -8,7 +8,8 @@
  * chat-log, leave. The two toggles may hold a `[data-label]` element that takes the words.
  *
  * Sections, shown one at a time with `hidden`, by `data-hook`: waiting, call, left, ended,
- * replaced (open on another device). The element `room` gets `data-phase` with the same word.
+ * replaced (open on another device), unsafe (the figures were different). The element `room` gets
+ * `data-phase` with the same word.
  * Keep `self` (the figure around local-video, gets `data-corner`) and the controls outside of
  * them: they serve waiting and call. Other hooks, each optional:
  * - remote: around remote-video, gets `data-dimmed` while the line is down
@@ -16,12 +17,13 @@
  *   number in it is the template's)
  * - line-state, line-incoming, line-outgoing: words; peer-state: what the other one has off
  * - sound-resume: button, shown when the browser wants a touch before it plays
- * - rejoin: button(s), in left and replaced; flip-camera, move-self: buttons
+ * - rejoin: button(s), in left, replaced and unsafe; flip-camera, move-self: buttons
  * - device-problem: words; level: a `<meter min=0 max=1>` of the own voice
  * - drawer, drawer-toggle (aria-expanded); choose-camera, choose-microphone, choose-speaker:
  *   selects; speaker-choice: around the last
  * - chat-state: words while messages cannot pass; chat-send: button; large-text-toggle: button;
  *   large-text: over the picture
+ * - those of verify-view.js
  * Live regions are the template's: waiting-status, peer-state and line-state are role=status.
  */
 
@@ -29,20 +31,24 @@ import { CallView } from "./call-view.js";
 import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
 import { Devices } from "./devices.js";
+import { makeCertificate } from "./fingerprints.js";
 import { isAdmitted, peerOf, selfOf } from "./fold.js";
 import { _ } from "./i18n.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, sentence, show } from "./page.js";
 import { Session } from "./session.js";
+import { VerifyView } from "./verify-view.js";
 import { WakeLock } from "./wakelock.js";
 
 /** @typedef {import("./fold.js").Room} Room */
-/** @typedef {"waiting" | "call" | "left" | "ended" | "replaced"} Phase */
+/** @typedef {"waiting" | "call" | "left" | "ended" | "replaced" | "unsafe"} Phase */
 
 /** @type {Phase[]} */
-const PHASES = ["waiting", "call", "left", "ended", "replaced"];
+const PHASES = ["waiting", "call", "left", "ended", "replaced", "unsafe"];
 const WELCOME_BACK_MS = 6000;
 const PATIENCE_MS = 1500;
 const REPEAT_WORDS_MS = 30_000;
+
+const certificate = await makeCertificate();
 
 class PatientRoom {
   #data = pageData();
@@ -53,6 +59,7 @@ class PatientRoom {
     ticketUrl: this.#data.ticketUrl,
     isVisitRunning: this.#data.state === "in_visit",
     media: this.#devices,
+    certificate,
   });
   /** @type {Phase} */
   #phase = "waiting";
@@ -61,8 +68,14 @@ class PatientRoom {
   constructor() {
     const peerName = this.#data.peerName ?? this.#data.doctor ?? _("The doctor");
     new Controls(this.#devices);
-    new CallView(this.#session, this.#data.doctor ?? peerName);
+    new CallView(this.#session, this.#data.doctor ?? peerName, this.#devices);
     new Chat(this.#session, peerName);
+    new VerifyView(this.#session, {
+      role: "patient",
+      visitId: this.#data.visitId,
+      peerName,
+      onMismatch: () => this.#leave("unsafe"),
+    });
     this.#devices.on("changed", () => this.#session.mediaChanged());
     this.#session.on("room", (room) => this.#follow(room));
     this.#session.on("wire", () => setTimeout(() => this.#sayWaiting(), PATIENCE_MS));
@@ -85,15 +98,16 @@ class PatientRoom {
     this.#session.start();
   }
 
-  async #leave() {
-    this.#setPhase("left");
+  /** @param {"left" | "unsafe"} [phase] */
+  async #leave(phase = "left") {
+    this.#setPhase(phase);
     await this.#session.leave();
     this.#devices.close();
   }
 
   /** @param {Room} room */
   #follow(room) {
-    if (this.#phase === "left") return;
+    if (this.#phase === "left" || this.#phase === "unsafe") return;
     if (room.outcome) return this.#end();
     const self = selfOf(room);
     if (room.isMoved || self?.presence === "turned_away") {
@@ -113,7 +127,7 @@ class PatientRoom {
 
   /** @param {string} reason */
   #onStopped(reason) {
-    if (this.#phase === "left" || this.#phase === "ended") return;
+    if (this.#phase !== "waiting" && this.#phase !== "call") return;
     this.#session.stop();
     this.#devices.close();
     if (reason === "replaced") this.#setPhase("replaced");

@@ -1,8 +1,16 @@
 // The room as one page lives it: wire + fold + the peer connection of the current generation.
-// It knows no element. A new generation gets a new connection; the old picture stays until then.
+// It knows no element. A new generation gets a new connection; the old picture stays until the new
+// one has frames. What is wrong with a connection, and what helps, is lifeline.js.
+//
+// `outage`: sound and picture were away and are back. `facts.trouble` "line" (nothing passed),
+// "one_way" or "none" (this page stood still: lid, frozen tab); the counts of what was tried; and
+// what else happened meanwhile: wireDown (this page's socket was lost), networkNew, peerAway (the
+// other page's socket was lost), serverMoved (the server sent this page to another node).
 
 import { Emitter } from "./emitter.js";
-import { applyEvent, findPair, isAdmitted, peerOf, roomFromWelcome, selfOf } from "./fold.js";
+import { Connections } from "./connections.js";
+import { applyEvent, findPair, isAdmitted, isApart, peerOf, roomFromWelcome, selfOf } from "./fold.js";
+import { Lifeline } from "./lifeline.js";
 import { post } from "./page.js";
 import { Peer } from "./peer.js";
 import { watchWakeups } from "./wakeups.js";
@@ -19,9 +27,13 @@ import { Wire, socketUrl } from "./wire.js";
  * @property {Room} room the fold has moved
  * @property {boolean} wire whether the socket is up
  * @property {RTCPeerConnectionState} line state of the current peer connection
+ * @property {import("./recovery.js").Trouble} trouble of the call, while there is one
+ * @property {import("./recovery.js").Arrivals} arrivals who hears and sees whom since the last reconnect
+ * @property {{beganAt: Date, seconds: number, facts: Record<string, unknown>}} outage
  * @property {MediaStream | null} remote what an element shows; dark and silent before admission
  * @property {boolean} channel whether messages can pass
  * @property {Record<string, unknown>} message from the other page
+ * @property {{audio: boolean, video: boolean}} proven decoded here since the last reconnect
  * @property {{code: string}} refused
  * @property {{reason: string}} stopped
  */
@@ -34,6 +46,9 @@ import { Wire, socketUrl } from "./wire.js";
  */
 
 const UNANSWERED_MS = 4000;
+/** What happened shortly before the media stopped belongs to it. */
+const RELATED_MS = 3000;
+const LONG_AGO = { wireDown: 0, networkNew: 0, peerAway: 0, serverMoved: 0 };
 
 /** A question about the camera that nobody answers must not keep the other side out. */
 const soon = () => new Promise((resolve) => setTimeout(resolve, UNANSWERED_MS));
@@ -41,24 +56,36 @@ const soon = () => new Promise((resolve) => setTimeout(resolve, UNANSWERED_MS));
 /** @extends {Emitter<SessionEvents>} */
 export class Session extends Emitter {
   #media;
+  #certificate;
   #wasRunning;
   #wire;
   /** @type {Welcome | null} */
   #welcome = null;
   /** @type {Room | null} */
   #room = null;
-  /** @type {{key: string, generation: number, to: string, peer: Peer} | null} */
-  #held = null;
-  /** @type {Peer | null} the connection before this one: its last picture is still shown */
-  #previous = null;
-  /** @type {RTCDataChannel | null} */
-  #channel = null;
   #isLineNew = false;
+  #isNetworkNew = false;
+  #happenedAt = { ...LONG_AGO };
+  #lifeline = new Lifeline({
+    expected: () => this.#expected(),
+    isReachable: (sinceMs) => this.#isReachable(sinceMs),
+    tell: (pulse) => this.tell({ pulse }),
+    doubt: () => this.#wire.wake(false),
+    renew: () => this.#wire.rejoin(),
+  });
+  #connections = new Connections(this.#lifeline);
 
-  /** @param {{ticketUrl: string, isVisitRunning: boolean, media: LocalMedia}} options */
-  constructor({ ticketUrl, isVisitRunning, media }) {
+  /**
+   * @param {object} options
+   * @param {string} options.ticketUrl
+   * @param {boolean} options.isVisitRunning
+   * @param {LocalMedia} options.media
+   * @param {RTCCertificate} options.certificate
+   */
+  constructor({ ticketUrl, isVisitRunning, media, certificate }) {
     super();
     this.#media = media;
+    this.#certificate = certificate;
     this.#wasRunning = isVisitRunning;
     this.#wire = new Wire({
       url: socketUrl(location),
@@ -67,10 +94,17 @@ export class Session extends Emitter {
     this.#wire.on("welcome", (welcome) => this.#onWelcome(welcome));
     this.#wire.on("event", (event) => this.#onEvent(event));
     this.#wire.on("up", () => this.emit("wire", true));
-    this.#wire.on("down", () => this.#onDown());
+    this.#wire.on("down", ({ reason }) => this.#onDown(reason));
     this.#wire.on("refused", (detail) => this.emit("refused", detail));
     this.#wire.on("stopped", (detail) => this.#onStopped(detail));
-    watchWakeups((isNetworkNew) => this.#wire.wake(isNetworkNew));
+    watchWakeups((isNetworkNew) => this.#onWakeup(isNetworkNew));
+    for (const name of /** @type {const} */ (["remote", "line", "channel", "message"])) {
+      this.#connections.on(name, (detail) => this.emit(name, detail));
+    }
+    this.#lifeline.on("trouble", (trouble) => this.emit("trouble", trouble));
+    this.#lifeline.on("arrivals", (arrivals) => this.emit("arrivals", arrivals));
+    this.#lifeline.on("proven", (proof) => this.#onProven(proof));
+    this.#lifeline.on("outage", (outage) => this.#onOutage(outage));
   }
 
   get room() {
@@ -81,8 +115,12 @@ export class Session extends Emitter {
     return this.#wire.isUp;
   }
 
+  get trouble() {
+    return this.#lifeline.trouble;
+  }
+
   get peer() {
-    return this.#held?.peer ?? null;
+    return this.#connections.held?.peer ?? null;
   }
 
   start() {
@@ -90,13 +128,13 @@ export class Session extends Emitter {
   }
 
   stop() {
-    this.#closePeers();
+    this.#connections.close();
     this.#wire.stop();
   }
 
   /** Hangs up; `start` comes back. */
   async leave() {
-    this.#closePeers();
+    this.#connections.close();
     await this.#wire.leave();
   }
 
@@ -105,19 +143,12 @@ export class Session extends Emitter {
     if (patient) this.#wire.send({ type: "admit", participant: patient.id });
   }
 
-  /** @param {{audio: boolean, video: boolean}} proof */
-  proveMedia({ audio, video }) {
-    if (this.#held) this.#wire.send({ type: "prove_media", of: this.#held.to, audio, video });
-  }
-
   /**
    * @param {Record<string, unknown>} message
    * @returns {boolean} whether it could be sent
    */
   tell(message) {
-    if (this.#channel?.readyState !== "open") return false;
-    this.#channel.send(JSON.stringify(message));
-    return true;
+    return this.#connections.tell(message);
   }
 
   /** The page's camera, microphone or screen changed. */
@@ -128,7 +159,7 @@ export class Session extends Emitter {
     const isKnown =
       self?.microphone === microphone && self.camera === camera && self.screen === screen;
     if (!isKnown) this.#wire.send({ type: "set_media", microphone, camera, screen });
-    if (isAdmitted(this.#room)) this.#held?.peer.setTracks(this.#media.tracks);
+    if (isAdmitted(this.#room)) this.#connections.held?.peer.setTracks(this.#media.tracks);
   }
 
   /** @param {Welcome} welcome */
@@ -137,10 +168,11 @@ export class Session extends Emitter {
     if (!welcome.resumed || !this.#room) {
       this.#room = roomFromWelcome(welcome, this.#wasRunning);
     } else {
-      this.#held?.peer.configure(welcome.ice_servers, this.#isRelayOnly(this.#room));
-      if (this.#isLineNew) this.#held?.peer.restart();
+      this.#connections.held?.peer.configure(welcome.ice_servers, this.#isRelayOnly(this.#room));
+      if (this.#isLineNew) this.#lifeline.restart(this.#isNetworkNew);
+      if (this.#isLineNew) this.#lifeline.begin();
     }
-    this.#isLineNew = false;
+    this.#isLineNew = this.#isNetworkNew = false;
     this.#settle();
     this.mediaChanged();
   }
@@ -149,23 +181,73 @@ export class Session extends Emitter {
   #onEvent(event) {
     if (!this.#room) return;
     if (event.type === "offer" || event.type === "answer" || event.type === "candidates") {
-      const isMine = event.to === this.#room.you && event.generation === this.#held?.generation;
-      if (isMine) this.#held?.peer.receive(event.type, event.payload);
+      const isMine = event.to === this.#room.you && event.generation === this.#connections.held?.generation;
+      if (isMine) this.#connections.held?.peer.receive(event.type, event.payload);
       return;
     }
     this.#room = applyEvent(this.#room, event);
-    if (event.type === "returned" && event.participant !== this.#room.you) this.#held?.peer.restart();
+    if ("participant" in event && event.participant !== this.#room.you) this.#followPeer(event.type);
     this.#settle();
   }
 
-  #onDown() {
-    this.#isLineNew = true;
+  /** @param {RoomEvent["type"]} type */
+  #followPeer(type) {
+    if (type === "away") this.#happenedAt.peerAway = Date.now();
+    if (type !== "returned") return;
+    this.#lifeline.restart(false);
+    this.#lifeline.begin();
+  }
+
+  /**
+   * When the server sends the page elsewhere, the line between the two is as good as before.
+   * @param {string} reason
+   */
+  #onDown(reason) {
+    this.#happenedAt[reason ? "serverMoved" : "wireDown"] = Date.now();
+    this.#isLineNew ||= !reason;
     this.emit("wire", false);
+  }
+
+  /** @param {boolean} isNetworkNew */
+  #onWakeup(isNetworkNew) {
+    if (isNetworkNew) this.#happenedAt.networkNew = Date.now();
+    this.#isNetworkNew ||= isNetworkNew;
+    this.#wire.wake(isNetworkNew);
+  }
+
+  /** What the fold says that the other side sends. */
+  #expected() {
+    const room = this.#room;
+    const peer = room && isAdmitted(room) ? peerOf(room) : undefined;
+    if (peer?.presence !== "here") return { audio: false, video: false };
+    return { audio: peer.microphone, video: peer.camera || peer.screen };
+  }
+
+  /** @param {number} sinceMs */
+  #isReachable(sinceMs) {
+    const peer = this.#room && peerOf(this.#room);
+    return this.#wire.heardAt > sinceMs && peer?.presence === "here";
+  }
+
+  /** @param {{audio: boolean, video: boolean}} proof */
+  #onProven({ audio, video }) {
+    const room = this.#room;
+    if (!this.#connections.held || !room || !isAdmitted(room)) return;
+    this.#wire.send({ type: "prove_media", of: this.#connections.held.to, audio, video });
+    this.#connections.showNewWhenSeen();
+    this.emit("proven", { audio, video });
+  }
+
+  /** @param {import("./lifeline.js").Outage} outage */
+  #onOutage({ beganAt, seconds, facts }) {
+    const from = beganAt.getTime() - RELATED_MS;
+    const happened = Object.entries(this.#happenedAt).map(([name, at]) => [name, at >= from]);
+    this.emit("outage", { beganAt, seconds, facts: { ...facts, ...Object.fromEntries(happened) } });
   }
 
   /** @param {{reason: string}} detail */
   #onStopped(detail) {
-    this.#closePeers();
+    this.#connections.close();
     this.emit("stopped", detail);
   }
 
@@ -181,14 +263,15 @@ export class Session extends Emitter {
     if (!room) return;
     const pair = findPair(room);
     const key = pair ? `${room.epoch} ${pair.generation} ${pair.to}` : "";
-    if (!pair) this.#closePeers();
-    else if (key !== this.#held?.key) this.#holdNew(key, pair);
+    if (room.outcome || isApart(room)) this.#connections.close();
+    else if (!pair) this.#connections.letGo();
+    else if (key !== this.#connections.held?.key) this.#holdNew(key, pair);
     if (isAdmitted(room)) this.#open();
     this.emit("room", room);
   }
 
   #open() {
-    const held = this.#held;
+    const held = this.#connections.held;
     if (!held || !this.#room) return;
     this.#wasRunning = true;
     held.peer.setTracks(this.#media.tracks);
@@ -202,67 +285,14 @@ export class Session extends Emitter {
    */
   #holdNew(key, { generation, to }) {
     if (!this.#welcome || !this.#room) return;
-    this.#retire(this.#held?.peer);
     const peer = new Peer({
       isPolite: this.#welcome.polite,
+      certificate: this.#certificate,
       iceServers: this.#welcome.ice_servers,
       isRelayOnly: this.#isRelayOnly(this.#room),
       ready: Promise.race([this.#media.ready, soon()]),
       send: (type, payload) => this.#wire.send({ type, to, generation, payload }),
-      isReachable: () => this.#wire.isUp,
     });
-    this.#held = { key, generation, to, peer };
-    peer.on("channel", (channel) => this.#listenTo(peer, channel));
-    peer.on("state", (state) => this.#onLine(peer, state));
-    if (!this.#previous) this.emit("remote", peer.remote);
-    this.emit("line", peer.state);
-  }
-
-  /**
-   * Keeps the connection that has a picture to show; one that never came up has none.
-   * @param {Peer} [peer]
-   */
-  #retire(peer) {
-    if (!peer) return;
-    if (peer.state === "new" || peer.state === "connecting") return peer.close();
-    this.#previous?.close();
-    this.#previous = peer;
-  }
-
-  /**
-   * @param {Peer} peer
-   * @param {RTCPeerConnectionState} state
-   */
-  #onLine(peer, state) {
-    if (peer !== this.#held?.peer) return;
-    if (state === "connected" && this.#previous) {
-      this.#previous.close();
-      this.#previous = null;
-      this.emit("remote", peer.remote);
-    }
-    this.emit("line", state);
-  }
-
-  /**
-   * @param {Peer} peer
-   * @param {RTCDataChannel} channel
-   */
-  #listenTo(peer, channel) {
-    const tell = () => {
-      if (this.#channel === channel) this.emit("channel", channel.readyState === "open");
-    };
-    if (peer !== this.#held?.peer) return;
-    this.#channel = channel;
-    channel.addEventListener("open", tell);
-    channel.addEventListener("close", tell);
-    channel.addEventListener("message", ({ data }) => this.emit("message", JSON.parse(data)));
-  }
-
-  #closePeers() {
-    this.#previous?.close();
-    this.#held?.peer.close();
-    if (this.#held) this.emit("remote", null);
-    this.#previous = this.#held = this.#channel = null;
-    this.emit("channel", false);
+    this.#connections.hold({ key, generation, to, peer });
   }
 }

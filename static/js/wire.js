@@ -1,8 +1,12 @@
 // The only module that talks to the room's socket: joins, resumes, numbers, resends.
-// It knows no page and no media. Rules of time are in the constants below.
+// It knows no page and no media. Rules of time are in the constants below and in heartbeat.js.
+//
+// Frames stay in the outbox until the room log has them, be that seconds: nothing here waits for it.
 
 import { Emitter } from "./emitter.js";
+import { Heartbeat } from "./heartbeat.js";
 import { Outbox } from "./outbox.js";
+import { Scout, reachServer } from "./scout.js";
 
 /** @typedef {import("./messages.js").Welcome} Welcome */
 /** @typedef {import("./messages.js").RoomEvent} RoomEvent */
@@ -10,23 +14,34 @@ import { Outbox } from "./outbox.js";
 /** @typedef {import("./messages.js").ClientMessage} ClientMessage */
 
 const PROTOCOL_VERSION = 1;
-const TICK_MS = 1000;
-const PING_EVERY_MS = 3000;
-const DEAD_AFTER_MS = 7000;
-const HELLO_WITHIN_MS = 5000;
-const STUCK_AFTER_MS = 1500;
-const PROBE_MS = 800;
-const FIRST_RETRY_MS = 250;
-const LONGEST_RETRY_MS = 4000;
+const TICK_MS = 250;
+const ASLEEP_AFTER_MS = 3000;
+/** How long an attempt may take to open; the last one counts for all later ones. Each attempt that
+ * is given up makes Chromium slower with the next, and within one the system asks again itself. */
+const OPEN_WITHIN_MS = [1000, 1000, 2000, 2000, 2000, 2000, 2000, 4000, 4000, 8000];
+const HELLO_WITHIN_MS = 8000;
+const SCOUT_AFTER_MS = 400;
+const YOUNG_ATTEMPT_MS = 300;
+/** An attempt begun on a sign of life is let be: Chromium may hold it back for seconds. */
+const LIFE_HOLDS_MS = 5000;
+const RETRY_AFTER_MS = [250, 500, 500, 500, 500, 500, 1000, 1000, 1000, 2000, 4000];
+const OFFLINE_RETRY_MS = 1000;
+const MOVE_SPREAD_MS = 1000;
 const LEAVE_WITHIN_MS = 1000;
 const RETRIABLE_STATUS = new Set([408, 425, 429]);
+
+/**
+ * @param {readonly number[]} steps
+ * @param {number} index
+ */
+const stepOf = (steps, index) => /** @type {number} */ (steps[Math.min(index, steps.length - 1)]);
 
 /**
  * @typedef {object} WireEvents
  * @property {Welcome} welcome
  * @property {RoomEvent} event one entry of the room log, in order, never twice
  * @property {void} up
- * @property {void} down
+ * @property {{reason: string}} down what the server said, or "" when the line fell silent
  * @property {{reason: string}} stopped the server said stop, or the ticket was refused
  * @property {{code: string}} refused
  */
@@ -36,6 +51,7 @@ const RETRIABLE_STATUS = new Set([408, 425, 429]);
  * @property {string} url
  * @property {() => Promise<string>} fetchTicket
  * @property {{new (url: string): WebSocket}} [Socket]
+ * @property {import("./scout.js").Reach} [reach]
  */
 
 /** @param {{protocol: string, host: string}} location */
@@ -55,25 +71,34 @@ export class Wire extends Emitter {
   #seq = 0;
   #isWanted = false;
   #isUp = false;
+  #isOpen = false;
   #attempts = 0;
-  #heardAt = 0;
-  #pingedAt = 0;
+  #startedAt = 0;
+  #livedAt = 0;
   #tickedAt = 0;
+  #heartbeat = new Heartbeat(Date.now());
+  #scout;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #ticker;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retry;
 
   /** @param {WireOptions} options */
-  constructor({ url, fetchTicket, Socket = WebSocket }) {
+  constructor({ url, fetchTicket, Socket = WebSocket, reach = reachServer }) {
     super();
     this.#url = url;
     this.#fetchTicket = fetchTicket;
     this.#Socket = Socket;
+    this.#scout = new Scout(reach, () => this.#onLife());
   }
 
   get isUp() {
     return this.#isUp;
+  }
+
+  /** When the server was last heard, in milliseconds of the page's clock. */
+  get heardAt() {
+    return this.#isUp ? this.#heartbeat.heardAt : 0;
   }
 
   start() {
@@ -90,7 +115,7 @@ export class Wire extends Emitter {
     this.#resume = null;
     clearInterval(this.#ticker);
     clearTimeout(this.#retry);
-    this.#abandon();
+    this.#abandon("");
   }
 
   /** Hangs up: tells the room, waits briefly for its answer, stops. */
@@ -114,40 +139,57 @@ export class Wire extends Emitter {
   }
 
   /**
-   * The page may have a line again: do not wait for any timer.
+   * The page may have a line again, or has lost it: do not wait for any timer.
    * @param {boolean} isNetworkNew the old socket cannot work any more
    */
   wake(isNetworkNew) {
     if (!this.#isWanted) return;
-    const isStuck = !this.#isUp && Date.now() - this.#heardAt > STUCK_AFTER_MS;
-    if (!this.#socket || isNetworkNew || isStuck) {
-      this.#abandon();
-      this.#connect();
-    } else if (this.#isUp) {
-      this.#probe(this.#socket);
-    }
+    if (this.#isUp && !isNetworkNew) return this.#doubt();
+    const isYoung = this.#socket && !this.#isUp && Date.now() - this.#startedAt < YOUNG_ATTEMPT_MS;
+    if (isYoung && !isNetworkNew) return;
+    this.#abandon("");
+    this.#connect();
   }
 
-  /** @param {WebSocket} socket */
-  #probe(socket) {
-    const askedAt = Date.now();
-    this.#ping();
-    setTimeout(() => {
-      if (this.#socket === socket && this.#heardAt < askedAt) this.#lose(0);
-    }, PROBE_MS);
+  /**
+   * Joins afresh: a new page for the room, so a new generation for both sides. The old socket
+   * serves until there is a ticket; without one everything stays as it is.
+   * @returns {Promise<boolean>} whether the old seat was given up
+   */
+  async rejoin() {
+    const socket = this.#socket;
+    const ticket = this.#isUp ? await this.#fetchTicket().catch(() => null) : null;
+    if (!ticket || socket !== this.#socket) return false;
+    this.#resume = null;
+    this.#abandon("");
+    this.#connect(Promise.resolve(ticket));
+    return true;
   }
 
-  #connect() {
+  #doubt() {
+    this.#heartbeat.doubt(Date.now());
+    this.#write({ type: "ping" });
+  }
+
+  #onLife() {
+    this.#livedAt = Date.now();
+    if (!this.#isUp) this.wake(false);
+  }
+
+  /** @param {Promise<string>} [fresh] a ticket that is there already */
+  #connect(fresh) {
     clearTimeout(this.#retry);
     const socket = new this.#Socket(this.#url);
     const resume = this.#resume;
-    const ticket = resume ? null : this.#fetchTicket();
+    const ticket = resume ? null : (fresh ?? this.#fetchTicket());
     ticket?.catch((refusal) => this.#onTicketRefused(socket, refusal));
     this.#socket = socket;
-    this.#heardAt = Date.now();
-    let isOpen = false;
+    this.#startedAt = Date.now();
+    this.#isOpen = false;
     socket.addEventListener("open", async () => {
-      isOpen = true;
+      if (this.#socket !== socket) return;
+      this.#isOpen = true;
+      this.#scout.stop();
       const key = resume
         ? { resume: resume.token, epoch: resume.epoch, seq: this.#seq }
         : { ticket: await ticket?.catch(() => undefined) };
@@ -159,9 +201,9 @@ export class Wire extends Emitter {
     });
     socket.addEventListener("close", ({ wasClean }) => {
       if (this.#socket !== socket) return;
-      const isRefused = wasClean && isOpen && !this.#isUp;
+      const isRefused = wasClean && this.#isOpen && !this.#isUp;
       if (isRefused) this.#resume = null;
-      this.#lose();
+      this.#lose("");
     });
   }
 
@@ -172,7 +214,7 @@ export class Wire extends Emitter {
   #onTicketRefused(socket, { status = 0, code = "unexpected" }) {
     if (this.#socket !== socket) return;
     if (status >= 400 && status < 500 && !RETRIABLE_STATUS.has(status)) this.#stopFor(code);
-    else this.#lose();
+    else this.#lose("");
   }
 
   /** @param {object} frame */
@@ -180,43 +222,60 @@ export class Wire extends Emitter {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
   }
 
-  #ping() {
-    this.#pingedAt = Date.now();
+  #tick() {
+    const now = Date.now();
+    const wasAsleep = now - this.#tickedAt > ASLEEP_AFTER_MS;
+    this.#tickedAt = now;
+    if (!this.#socket) return;
+    if (wasAsleep) this.wake(false);
+    else if (this.#isUp) this.#beat(now);
+    else this.#hasten(now - this.#startedAt);
+  }
+
+  /** @param {number} now */
+  #beat(now) {
+    const verdict = this.#heartbeat.judge(now);
+    if (verdict === "lost") return this.#lose("", 0);
+    if (verdict === "rest") return;
+    this.#heartbeat.ask(now);
     this.#write({ type: "ping" });
   }
 
-  #tick() {
-    const now = Date.now();
-    const wasAsleep = now - this.#tickedAt > PING_EVERY_MS;
-    this.#tickedAt = now;
-    if (!this.#socket) return;
-    if (wasAsleep) {
-      this.wake(false);
-    } else if (now - this.#heardAt > (this.#isUp ? DEAD_AFTER_MS : HELLO_WITHIN_MS)) {
-      this.#lose();
-    } else if (this.#isUp && now - this.#pingedAt >= PING_EVERY_MS) {
-      this.#ping();
-    }
+  /** @param {number} ageMs of the attempt to get in */
+  #hasten(ageMs) {
+    if (Date.now() - this.#livedAt < LIFE_HOLDS_MS) return;
+    if (!this.#isOpen && ageMs >= SCOUT_AFTER_MS) this.#scout.start();
+    const openWithin = Math.max(stepOf(OPEN_WITHIN_MS, this.#attempts), this.#heartbeat.patienceMs);
+    if (ageMs >= (this.#isOpen ? HELLO_WITHIN_MS : openWithin)) this.#lose("", 0);
   }
 
-  /** Forgets the socket at once: a dead one may take minutes to say that it is closed. */
-  #abandon() {
+  /**
+   * Forgets the socket at once: a dead one may take minutes to say that it is closed.
+   * @param {string} reason
+   */
+  #abandon(reason) {
     const socket = this.#socket;
     const wasUp = this.#isUp;
     this.#socket = null;
     this.#isUp = false;
+    this.#scout.stop();
     socket?.close();
-    if (wasUp) this.emit("down", undefined);
+    if (wasUp) this.emit("down", { reason });
   }
 
-  /** @param {number} [delay] */
-  #lose(delay) {
-    this.#abandon();
+  /**
+   * @param {string} reason
+   * @param {number} [delay] until the next attempt; without it ever longer
+   */
+  #lose(reason, delay) {
+    this.#abandon(reason);
     if (!this.#isWanted) return;
-    const longest = Math.min(FIRST_RETRY_MS * 2 ** this.#attempts, LONGEST_RETRY_MS);
     const jitter = this.#attempts === 0 ? 1 : 0.5 + Math.random() / 2;
+    const usual = delay ?? stepOf(RETRY_AFTER_MS, this.#attempts) * jitter;
+    const isOffline = globalThis.navigator?.onLine === false && this.#attempts > 0;
     this.#attempts += 1;
-    this.#retry = setTimeout(() => this.#connect(), delay ?? longest * jitter);
+    const wait = isOffline ? Math.max(usual, OFFLINE_RETRY_MS) : usual;
+    this.#retry = setTimeout(() => this.#connect(), wait);
   }
 
   /** @param {string} reason */
@@ -227,7 +286,7 @@ export class Wire extends Emitter {
 
   /** @param {ServerFrame} frame */
   #receive(frame) {
-    this.#heardAt = Date.now();
+    this.#heartbeat.hear(Date.now(), frame.type === "pong");
     switch (frame.type) {
       case "pong":
         return;
@@ -267,6 +326,7 @@ export class Wire extends Emitter {
   #onBye({ reason, action }) {
     if (action === "stop") return this.#stopFor(reason);
     if (action === "reconnect") this.#resume = null;
-    return this.#lose();
+    const isMove = reason === "restarting" && action === "resume";
+    return this.#lose(reason, isMove ? Math.random() * MOVE_SPREAD_MS : undefined);
   }
 }
