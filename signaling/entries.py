@@ -7,7 +7,7 @@ import msgspec
 from signaling.messages import RoomEvent
 
 
-class Entry(msgspec.Struct, gc=False, omit_defaults=True):
+class Entry(msgspec.Struct, gc=False, array_like=True):
     """One entry of the room log; only its ``event`` is ever sent to a client.
 
     The log numbers the event of the entry it is given; nobody changes it later.

@@ -1,10 +1,12 @@
 """``RoomLog`` over a Valkey (or Redis ≥ 7): one stream for each room, shared by all nodes.
 
 ``XADD room 0-*`` numbers without gaps. ``0-1`` is ours: the epoch and the seed that the room starts
-from, the same for every node; ``0-2`` is the event with ``seq`` 1, and so on. After each ``XADD`` a nudge is published
-on the room's channel, and whoever holds the room reads on; a lost nudge costs time until the next
-one, never data. A node that appends applies its own entry on the answer, when nothing is missing
-before it. Nothing here is meant to outlast the visit: no persistence, expiry after three hours.
+from, the same for every node; ``0-2`` is the event with ``seq`` 1, and so on. A node that appends
+applies its own entry on the answer, when nothing is missing before it. When several nodes hold a
+room a nudge follows on the room's channel, once for all that a turn of the loop appends, and the
+others read on; a lost nudge costs time until the next one, never data. Whoever opens a room greets
+the others, so that a node alone with its room need not nudge. Nothing here is meant to outlast
+the visit: no persistence, expiry after three hours.
 
 The stream may vanish (a restart without data). Who notices says so to the room's listener: the
 room then starts again from the records.
@@ -12,6 +14,7 @@ room then starts again from the records.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Collection, Sequence
@@ -25,65 +28,23 @@ from signaling.bus import RoomListener
 from signaling.entries import Entry
 from signaling.messages import Participant
 from signaling.seed import RoomSeed
-from signaling.tape import Tape
+from signaling.streams import OPEN, SharedRoom, Start, id_of, mark_of, presence_of, seq_of
 from signaling.valkey import Overloaded, Valkey
 
 KEPT_SECONDS: Final = 3 * 3600
 CHANGED_SECONDS: Final = 60
+PRESENCE_SECONDS: Final = 0.25
 NODE_MILLISECONDS: Final = 9_000
 MAX_STREAM: Final = 5_000
 MISSES_OF_A_DEAD_NODE: Final = 2
 
-# KEYS: stream, mark of a change. ARGV: token of that mark as the seed knows it, first entry or
-# nothing, seconds. Gives the entries, or the token when there is no log to open.
-OPEN: Final = """
-local entries = redis.call('XRANGE', KEYS[1], '-', '+')
-if #entries == 0 then
-  local token = redis.call('GET', KEYS[2]) or ''
-  if ARGV[2] == '' or token ~= ARGV[1] then return token end
-  redis.call('XADD', KEYS[1], '0-1', 'e', ARGV[2])
-  entries = redis.call('XRANGE', KEYS[1], '-', '+')
-end
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return entries
-"""
-
 logger = logging.getLogger(__name__)
-
-
-class _Start(msgspec.Struct, frozen=True):
-    """The first entry of a stream."""
-
-    epoch: str
-    seed: RoomSeed
 
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Entry).decode
-_decode_start: Final = msgspec.json.Decoder(_Start).decode
+_decode_start: Final = msgspec.json.Decoder(Start).decode
 _decode_people: Final = msgspec.json.Decoder(list[Participant]).decode
-
-
-class _SharedRoom:
-    """One room of this node and how far it has read."""
-
-    __slots__ = (
-        "channel", "epoch", "is_filling", "key", "known_seq", "listener", "nudge", "room_id",
-        "seen", "tape",
-    )  # fmt: skip
-
-    def __init__(self, room_id: str, listener: RoomListener) -> None:
-        self.room_id = room_id
-        self.listener = listener
-        self.key = f"accanto:room:{room_id}"
-        self.channel = f"accanto:nudge:{room_id}"
-        self.epoch = ""
-        self.nudge = b""
-        self.tape = Tape()
-        self.known_seq = 0
-        self.is_filling = False
-        self.seen: dict[str, int] = {}
-        """The last number of each node: what is sent again is taken once."""
 
 
 class ValkeyRoomLog:
@@ -94,9 +55,11 @@ class ValkeyRoomLog:
     def __init__(self, url: str) -> None:
         self._valkey = Valkey(url, self)
         self._name = secrets.token_hex(4)
-        self._rooms: dict[str, _SharedRoom] = {}
+        self._rooms: dict[str, SharedRoom] = {}
         self._number = 0
         self._misses: dict[str, int] = {}
+        self._to_nudge: set[SharedRoom] = set()
+        self._present: dict[str, list[Participant]] = {}
 
     def start(self) -> None:
         self._valkey.start()
@@ -119,21 +82,24 @@ class ValkeyRoomLog:
     ) -> None:
         shared = self._rooms.get(room_id)
         if shared is None:
-            shared = self._rooms[room_id] = _SharedRoom(room_id, listener)
+            shared = self._rooms[room_id] = SharedRoom(room_id, listener)
             self._valkey.subscribe(shared.channel)
-        start = b"" if seed is None else _encode(_Start(secrets.token_hex(8), seed))
+        start = b"" if seed is None else _encode(Start(secrets.token_hex(8), seed))
         self._valkey.send(
-            "EVAL", OPEN, 2, shared.key, _mark(room_id), token, start, KEPT_SECONDS,
+            "EVAL", OPEN, 2, shared.key, mark_of(room_id), token, start, KEPT_SECONDS,
+            shared.channel, f"{self._name} ",
             on_reply=lambda reply: self._on_opened(shared, reply),
         )  # fmt: skip
 
-    def _on_opened(self, shared: _SharedRoom, reply: Any) -> None:
+    def _on_opened(self, shared: SharedRoom, reply: Any) -> None:
         if self._rooms.get(shared.room_id) is not shared or shared.epoch:
             return
         if not isinstance(reply, list):
             shared.listener.on_absent(reply.decode() if isinstance(reply, bytes) else "")
             return
-        first_id, first_fields = reply[0]
+        holders, rows = reply
+        shared.has_company = holders > 1
+        first_id, first_fields = rows[0]
         if first_id != b"0-1":  # its start was dropped: nobody can fold it any more
             self._valkey.send("DEL", shared.key)
             self._lose(shared)
@@ -142,7 +108,7 @@ class ValkeyRoomLog:
         shared.epoch = start.epoch
         shared.nudge = f"{self._name} {start.epoch}".encode()
         shared.listener.on_open(start.epoch, start.seed)
-        self._take_all(shared, reply[1:])
+        self._take_all(shared, rows[1:])
 
     # ---- appending -------------------------------------------------------------------------
 
@@ -150,20 +116,30 @@ class ValkeyRoomLog:
         shared = self._rooms[room_id]
         self._number += 1
         entry.number, entry.epoch = self._number, shared.epoch
-        send = self._valkey.send
-        send(
+        self._valkey.send(
             "XADD", shared.key, "NOMKSTREAM", "MAXLEN", "~", MAX_STREAM, "0-*", "e", _encode(entry),
             on_reply=lambda reply: self._on_appended(shared, entry, reply),
         )  # fmt: skip
-        send("PUBLISH", shared.channel, shared.nudge)
+        if shared.has_company:
+            self._nudge_soon(shared)
 
-    def _on_appended(self, shared: _SharedRoom, entry: Entry, reply: Any) -> None:
+    def _nudge_soon(self, shared: SharedRoom) -> None:
+        if not self._to_nudge:
+            asyncio.get_running_loop().call_soon(self._nudge)
+        self._to_nudge.add(shared)
+
+    def _nudge(self) -> None:
+        for shared in self._to_nudge:
+            self._valkey.send("PUBLISH", shared.channel, shared.nudge)
+        self._to_nudge.clear()
+
+    def _on_appended(self, shared: SharedRoom, entry: Entry, reply: Any) -> None:
         if self._rooms.get(shared.room_id) is not shared:
             return
         if reply is None or isinstance(reply, hiredis.ReplyError):
             self._lose(shared)
             return
-        seq = _seq_of(reply)
+        seq = seq_of(reply)
         if seq == shared.tape.last_seq + 1 and not shared.is_filling:
             msgspec.structs.force_setattr(entry.event, "seq", seq)
             self._take(shared, entry)
@@ -179,7 +155,7 @@ class ValkeyRoomLog:
         def add_again(reply: Any) -> None:
             if reply is None:
                 self._valkey.send(
-                    "SET", _mark(room_id), secrets.token_hex(4), "EX", CHANGED_SECONDS
+                    "SET", mark_of(room_id), secrets.token_hex(4), "EX", CHANGED_SECONDS
                 )
                 self._valkey.send("XADD", key, "NOMKSTREAM", "0-*", "e", payload)
                 self._valkey.send("PUBLISH", f"accanto:nudge:{room_id}", f"{self._name} ")
@@ -197,19 +173,22 @@ class ValkeyRoomLog:
         if epoch and epoch != shared.epoch:
             self._lose(shared)
         elif name != self._name:
+            if not shared.has_company:
+                shared.has_company = True
+                self._nudge_soon(shared)
             self._fill(shared, shared.tape.last_seq + 1)
 
-    def _fill(self, shared: _SharedRoom, known_seq: int) -> None:
+    def _fill(self, shared: SharedRoom, known_seq: int) -> None:
         """Something is missing before ``known_seq``, or that entry itself."""
         shared.known_seq = max(shared.known_seq, known_seq)
         if not shared.is_filling:
             shared.is_filling = True
             self._valkey.send(
-                "XRANGE", shared.key, _id_of(shared.tape.last_seq + 1), "+",
+                "XRANGE", shared.key, id_of(shared.tape.last_seq + 1), "+",
                 on_reply=lambda reply: self._on_filled(shared, reply),
             )  # fmt: skip
 
-    def _on_filled(self, shared: _SharedRoom, reply: Any) -> None:
+    def _on_filled(self, shared: SharedRoom, reply: Any) -> None:
         if self._rooms.get(shared.room_id) is not shared:
             return
         shared.is_filling = False
@@ -219,9 +198,9 @@ class ValkeyRoomLog:
         if reply and wanted > shared.tape.last_seq:
             self._fill(shared, wanted)
 
-    def _take_all(self, shared: _SharedRoom, rows: Sequence[Any]) -> None:
+    def _take_all(self, shared: SharedRoom, rows: Sequence[Any]) -> None:
         for row_id, fields in rows:
-            seq = _seq_of(row_id)
+            seq = seq_of(row_id)
             if seq <= shared.tape.last_seq:
                 continue
             entry = _decode(fields[1])
@@ -230,7 +209,7 @@ class ValkeyRoomLog:
             if self._rooms.get(shared.room_id) is not shared:
                 return
 
-    def _take(self, shared: _SharedRoom, entry: Entry) -> None:
+    def _take(self, shared: SharedRoom, entry: Entry) -> None:
         is_new = entry.number > shared.seen.get(entry.node, 0)
         if not is_new or entry.epoch not in ("", shared.epoch):
             shared.tape.last_seq = entry.event.seq
@@ -246,7 +225,7 @@ class ValkeyRoomLog:
         shared = self._rooms[room_id]
         gone = shared.tape.trim(one, other, before)
         if is_own and gone:
-            self._valkey.send("XDEL", shared.key, *map(_id_of, gone))
+            self._valkey.send("XDEL", shared.key, *map(id_of, gone))
 
     # ---- loss ------------------------------------------------------------------------------
 
@@ -258,7 +237,7 @@ class ValkeyRoomLog:
             if shared.epoch:
                 self._look_again(shared)
 
-    def _look_again(self, shared: _SharedRoom) -> None:
+    def _look_again(self, shared: SharedRoom) -> None:
         def check(reply: Any) -> None:
             is_ours = isinstance(reply, list) and reply
             if not is_ours or _decode_start(reply[0][1][1]).epoch != shared.epoch:
@@ -270,10 +249,10 @@ class ValkeyRoomLog:
                 self._take_all(shared, reply)
 
         self._valkey.send_first("XRANGE", shared.key, "0-1", "0-1", on_reply=check)
-        after = _id_of(shared.tape.last_seq + 1)
+        after = id_of(shared.tape.last_seq + 1)
         self._valkey.send_first("XRANGE", shared.key, after, "+", on_reply=read_on)
 
-    def _lose(self, shared: _SharedRoom) -> None:
+    def _lose(self, shared: SharedRoom) -> None:
         if self._rooms.get(shared.room_id) is shared:
             del self._rooms[shared.room_id]
             self._valkey.unsubscribe(shared.channel)
@@ -309,13 +288,20 @@ class ValkeyRoomLog:
             on_dead(node)
 
     def note_presence(self, room_id: str, participants: list[Participant]) -> None:
-        self._valkey.send("SET", _presence(room_id), _encode(participants), "EX", KEPT_SECONDS)
+        if not self._present:
+            asyncio.get_running_loop().call_later(PRESENCE_SECONDS, self._write_presence)
+        self._present[room_id] = participants
+
+    def _write_presence(self) -> None:
+        present, self._present = self._present, {}
+        for room_id, people in present.items():
+            self._valkey.send("SET", presence_of(room_id), _encode(people), "EX", KEPT_SECONDS)
 
     async def load_presence(self, room_ids: Sequence[str]) -> dict[str, list[Participant]]:
         if not room_ids:
             return {}
         try:
-            found = await self._valkey.ask("MGET", *map(_presence, room_ids))
+            found = await self._valkey.ask("MGET", *map(presence_of, room_ids))
         except (TimeoutError, Overloaded):
             return {}
         return {
@@ -323,19 +309,3 @@ class ValkeyRoomLog:
             for room_id, payload in zip(room_ids, found, strict=True)
             if payload
         }
-
-
-def _seq_of(entry_id: bytes) -> int:
-    return int(entry_id[2:]) - 1
-
-
-def _id_of(seq: int) -> str:
-    return f"0-{seq + 1}"
-
-
-def _mark(room_id: str) -> str:
-    return f"accanto:changed:{room_id}"
-
-
-def _presence(room_id: str) -> str:
-    return f"accanto:presence:{room_id}"

@@ -30,6 +30,11 @@ class ValkeyServer:
     def url(self) -> str:
         return f"unix://{self.path}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Returns when it listens."""
         self.path.unlink(missing_ok=True)

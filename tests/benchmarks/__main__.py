@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import admit, csvimport, idle, mllp, page, session
+from tests.benchmarks import admit, csvimport, idle, mllp, nodes, page, session
 from tests.benchmarks.report import Report
 
 Benchmark = Callable[[Path, int], Awaitable[Report]]
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     "session": session.measure,
+    "nodes": nodes.measure,
     "idle": idle.measure,
     "page": page.measure,
     "admit": admit.measure,
