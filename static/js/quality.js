@@ -1,10 +1,9 @@
-// Reads the peer connection: each second for the ladder, every five for the record, and until both
-// are there the proof that picture and sound were decoded here. It decides and draws nothing.
+// Reads the peer connection: each second for the ladder, every five for the record. It decides and
+// draws nothing.
 
 import { Emitter } from "./emitter.js";
 import { compare, read } from "./stats.js";
 
-/** @typedef {import("./stats.js").Report} Report */
 /** @typedef {import("./stats.js").Reading} Reading */
 /** @typedef {import("./stats.js").Sample} Sample */
 
@@ -22,9 +21,8 @@ import { compare, read } from "./stats.js";
 
 const SECOND_MS = 1000;
 const INTERVAL_MS = 5000;
-const PROOF_EVERY_MS = 400;
 
-/** @extends {Emitter<{second: Second, interval: Interval, proven: {audio: boolean, video: boolean}}>} */
+/** @extends {Emitter<{second: Second, interval: Interval}>} */
 export class Quality extends Emitter {
   /** @type {Source | null} */
   #source = null;
@@ -32,8 +30,6 @@ export class Quality extends Emitter {
   #lastSecond = null;
   /** @type {Reading | null} */
   #lastInterval = null;
-  #secondAtMs = 0;
-  #isProven = { audio: false, video: false };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -42,7 +38,6 @@ export class Quality extends Emitter {
     if (source === this.#source) return;
     this.#source = source;
     this.#lastSecond = this.#lastInterval = null;
-    this.#isProven = { audio: false, video: false };
     this.#plan();
   }
 
@@ -53,9 +48,7 @@ export class Quality extends Emitter {
 
   #plan() {
     clearTimeout(this.#timer);
-    const isAllProven = this.#isProven.audio && this.#isProven.video;
-    const delay = isAllProven ? SECOND_MS : PROOF_EVERY_MS;
-    this.#timer = setTimeout(() => this.#look(), delay);
+    this.#timer = setTimeout(() => this.#look(), SECOND_MS);
   }
 
   async #look() {
@@ -63,26 +56,8 @@ export class Quality extends Emitter {
     const stats = await source?.getStats().catch(() => null);
     if (!source || source !== this.#source) return;
     this.#plan();
-    /** @type {Report[]} */
-    const reports = stats ? [...stats.values()] : [];
-    this.#prove(reports);
     const atMs = Date.now();
-    if (atMs - this.#secondAtMs < SECOND_MS - PROOF_EVERY_MS / 2) return;
-    this.#secondAtMs = atMs;
-    this.#measure(stats ? read(reports, atMs) : null, atMs);
-  }
-
-  /** @param {Report[]} reports */
-  #prove(reports) {
-    const inbound = reports.filter(({ type }) => type === "inbound-rtp");
-    const audio = inbound.some(
-      ({ kind, totalSamplesReceived = 0, packetsReceived = 0 }) =>
-        kind === "audio" && totalSamplesReceived > 0 && packetsReceived > 0,
-    );
-    const video = inbound.some(({ kind, framesDecoded = 0 }) => kind === "video" && framesDecoded > 0);
-    if (audio === this.#isProven.audio && video === this.#isProven.video) return;
-    this.#isProven = { audio, video };
-    this.emit("proven", { audio, video });
+    this.#measure(stats ? read([...stats.values()], atMs) : null, atMs);
   }
 
   /**
