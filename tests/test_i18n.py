@@ -21,8 +21,8 @@ CATALOGUES = sorted((ROOT / "server" / "locales" / "it").glob("*.po"))
 SCRIPT_CATALOGUE = "js.po"
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
 SAME_IN_BOTH = {
-    "Agenda", "Chat", "E-mail", "Link", "Password", "SMS", "caregiver", "chat", "e-mail", "link",
-    "no", "password",
+    "Agenda", "Banana", "Cactus", "Chat", "E-mail", "Link", "Panda", "Password", "Pizza", "Robot",
+    "SMS", "caregiver", "chat", "e-mail", "link", "no", "password",
 }  # fmt: skip
 """Words that are written alike in English and Italian."""
 NAMES_IN_TEMPLATES = {"Accanto", "Italiano", "English"}

@@ -111,6 +111,21 @@ test("a reload of one page drops the badge on both", async () => {
   assert.equal(dropped, 1);
 });
 
+test("another certificate drops the badge, though the other end says nothing", async () => {
+  const pages = await connected();
+  await pages.verify();
+
+  const silent = new End(1, 9);
+  silent.channel.other = new Channel();
+  pages.clinician.follow(silent);
+  silent.emit("channel", silent.channel);
+  silent.channel.open();
+  await pages.rest();
+
+  assert.equal(pages.clinician.standing, "none");
+  assert.equal(pages.clinician.figures, null);
+});
+
 test("a certificate that changes under a running connection drops the badge", async () => {
   const pages = await connected();
   await pages.verify();
