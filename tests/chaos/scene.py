@@ -14,6 +14,7 @@ from playwright.async_api import async_playwright
 from tests.browser.actors import Demo, Person, open_call, open_person, running_demo
 from tests.chaos.hosts import Network
 from tests.chaos.meter import Reading, attach, now_ms, read, wait_for_flow
+from tests.chaos.picture import write_busy_video
 
 PORT: Final = 8480
 _SETTLE_SECONDS: Final = 5.0
@@ -61,8 +62,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(folder: Path) -> AsyncIterator[Scene]:
-    """A demo, a patient and a clinician in three network namespaces, and the call between them."""
+async def open_scene(folder: Path, *, is_busy: bool = False) -> AsyncIterator[Scene]:
+    """A demo, a patient and a clinician in three network namespaces, and the call between them.
+
+    Cameras show a plain colour, which costs next to nothing to send, unless they are busy.
+    """
     with Network(PORT) as network:
         async with (
             async_playwright() as playwright,
@@ -75,8 +79,10 @@ async def open_scene(folder: Path) -> AsyncIterator[Scene]:
                 playwright, folder, colour="blue", tone_hz=1000, inside=network.clinician.inside
             )
             scene = Scene(network, demo, patient, clinician)
-            for person in scene.people:
+            for person, colour in zip(scene.people, ("red", "blue"), strict=True):
                 await attach(person)
+                if is_busy:
+                    write_busy_video(folder / f"{colour}.y4m")
             try:
                 await open_call(demo, patient, clinician)
                 await scene.settle()
