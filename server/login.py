@@ -297,7 +297,9 @@ async def log_out(request: web.Request) -> web.StreamResponse:
             await _end_session(request, session)
             entry = Entry(now, Act.LOGGED_OUT, ActorRole(user.role), user.id)
             await append(session, found.organisation_id, entry)
-    response = web.Response(status=303, headers={"Location": "/login"})
+    # With the session goes what its pages kept in the browser: drafts of notes.
+    headers = {"Location": "/login", "Clear-Site-Data": '"storage"'}
+    response = web.Response(status=303, headers=headers)
     set_cookie(request, response, session_cookie(request), "", timedelta())
     return response
 

@@ -177,6 +177,7 @@ async def test_logout_kills_the_session_itself(site: Site, cast: Cast, database:
     answer = await visitor.post("/logout")
 
     assert answer.location == "/login"
+    assert answer.headers["Clear-Site-Data"] == '"storage"'
     assert (await visitor.get("/agenda")).location == "/login"
     assert await logged_acts(database) == ["login.done", "login.ended"]
     async with database.read(EVERY_ORGANISATION) as session:

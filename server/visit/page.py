@@ -7,7 +7,7 @@ from datetime import datetime
 from aiohttp import web
 
 from server.audit import Act, append
-from server.auth import actor_of
+from server.auth import Actor, actor_of
 from server.caseload import LATE_CHOICES, STILL_TO_COME
 from server.errors import Conflict
 from server.i18n import time_with_seconds
@@ -52,13 +52,14 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         suitabilities=Suitability,
         line=draw_line(measured, limits_of(request.app[SETTINGS])),
         time_with_seconds=time_with_seconds,
-        page_data=_page_data(visit, card, now),
+        page_data=_page_data(actor, visit, card, now),
     )
 
 
-def _page_data(visit: Visit, card: Card, now: datetime) -> dict[str, object]:
+def _page_data(actor: Actor, visit: Visit, card: Card, now: datetime) -> dict[str, object]:
     url = f"/visits/{visit.id}"
     return {
+        "userId": actor.id,
         "visitId": visit.id,
         "state": visit.state,
         "peerName": card.identity.full_name,

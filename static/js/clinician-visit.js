@@ -24,6 +24,7 @@ import { Devices } from "./devices.js";
 import { makeCertificate } from "./fingerprints.js";
 import { isAdmitted, peerOf } from "./fold.js";
 import { _ } from "./i18n.js";
+import { note } from "./note.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, show } from "./page.js";
 import { Session } from "./session.js";
 import { VerifyView } from "./verify-view.js";
@@ -67,7 +68,10 @@ class ClinicianVisit {
     });
     this.#devices.on("changed", () => this.#session.mediaChanged());
     this.#session.on("room", (room) => this.#follow(room));
-    this.#session.on("wire", () => this.#drawAdmit());
+    this.#session.on("wire", (isUp) => {
+      this.#drawAdmit();
+      if (isUp) note.lineIsBack();
+    });
     this.#session.on("refused", () => this.#drawAdmit());
     this.#session.on("stopped", ({ reason }) => this.#onStopped(reason));
     this.#admit.addEventListener("click", () => this.#admitPatient());

@@ -1,16 +1,20 @@
 // The note: saved by itself, on the version it was written on. Two windows never lose an edit:
 // when the other one was first, both texts are shown and the doctor chooses.
-// What is not saved yet is in the editor only, never in the browser's storage.
+// What is not saved yet is in the editor and, sealed, in the browser (drafts.js): after a reload or a
+// crash it is back in the editor and saved. It leaves the browser once the server has it.
 //
-// `#page-data`: noteUrl. Test ids: note-editor. Hooks: note-status, note-login, merge,
+// `#page-data`: noteUrl, userId. Test ids: note-editor. Hooks: note-status, note-login, merge,
 // merge-theirs, keep-both, keep-mine, keep-theirs.
 
+import { Drafts } from "./drafts.js";
 import { _ } from "./i18n.js";
 import { byTestId, findHook, onClick, pageData, say, show } from "./page.js";
 
 const PAUSE_MS = 1000;
 const LONGEST_UNSAVED_MS = 2000;
 const RETRY_MS = 3000;
+const ANSWER_WITHIN_MS = 8000;
+const DRAFT_PAUSE_MS = 300;
 const KEEPALIVE_LIMIT_BYTES = 60_000;
 const BEHIND_RETRY_MS = 300;
 const BEHIND_RETRIES = 5;
@@ -31,8 +35,13 @@ class Note {
   #saved = { text: "", version: 0, saved_at: null };
   /** @type {Saved | null} what another window saved, until the doctor has chosen */
   #theirs = null;
+  #drafts = new Drafts(`${pageData().userId} ${this.#url}`);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #keeping;
   /** @type {Promise<void> | null} */
   #saving = null;
+  /** @type {AbortController | null} */
+  #request = null;
   #isStuck = false;
   #changedAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -42,7 +51,7 @@ class Note {
     this.#editor.addEventListener("input", () => this.#onInput());
     document.addEventListener("visibilitychange", () => this.#saveNow());
     addEventListener("pagehide", () => this.#onPageHide());
-    addEventListener("online", () => this.#saveNow());
+    addEventListener("online", () => this.lineIsBack());
     addEventListener("beforeunload", (event) => {
       if (this.#isDirty && (this.#isStuck || this.#theirs)) event.preventDefault();
     });
@@ -56,6 +65,14 @@ class Note {
     return !this.#editor.disabled && this.#editor.value !== this.#saved.text;
   }
 
+  /** What was sent into the dead line is sent again, and what waited is saved now. */
+  async lineIsBack() {
+    if (!this.#isStuck && !this.#saving) return;
+    this.#request?.abort();
+    await this.#saving;
+    if (this.#isDirty) this.#plan(0);
+  }
+
   /** Resolves when what is in the editor is saved, or cannot be saved now. */
   async flush() {
     while (this.#isDirty && !this.#theirs) {
@@ -66,7 +83,7 @@ class Note {
   }
 
   async #open() {
-    const saved = await this.#load();
+    const [saved, draft] = await Promise.all([this.#load(), this.#drafts.find()]);
     if (!saved) {
       say("note-status", _("The note cannot be opened now. Trying again."));
       setTimeout(() => this.#open(), RETRY_MS);
@@ -76,6 +93,24 @@ class Note {
     this.#editor.value = saved.text;
     this.#editor.disabled = false;
     this.#saySaved();
+    if (draft) this.#takeUp(draft);
+  }
+
+  /**
+   * What was not saved when this browser left the note. When the note has moved on since, the
+   * doctor chooses, as with any other window.
+   * @param {import("./drafts.js").Draft} draft
+   */
+  #takeUp({ text, version }) {
+    const server = this.#saved;
+    const isSame = version === server.version;
+    if (text === server.text || (!isSame && server.text.startsWith(text))) {
+      this.#drafts.drop();
+      return;
+    }
+    this.#editor.value = text;
+    if (isSame || text.startsWith(server.text)) this.#plan(0);
+    else this.#askWhichToKeep(server);
   }
 
   /**
@@ -98,10 +133,19 @@ class Note {
 
   #onInput() {
     if (!this.#isDirty) return this.#saySaved();
+    this.#keepDraft();
     const now = Date.now();
     this.#changedAt ||= now;
     if (!this.#isStuck && !this.#theirs) say("note-status", _("Not saved yet…"));
     this.#plan(Math.min(PAUSE_MS, Math.max(0, this.#changedAt + LONGEST_UNSAVED_MS - now)));
+  }
+
+  #keepDraft() {
+    clearTimeout(this.#keeping);
+    this.#keeping = setTimeout(() => {
+      if (!this.#isDirty) return;
+      this.#drafts.keep({ text: this.#editor.value, version: this.#saved.version });
+    }, DRAFT_PAUSE_MS);
   }
 
   /** @param {number} delay */
@@ -146,8 +190,11 @@ class Note {
    */
   #put(text, version) {
     const body = JSON.stringify({ text });
+    const request = (this.#request = new AbortController());
+    setTimeout(() => request.abort(), ANSWER_WITHIN_MS);
     return fetch(this.#url, {
       method: "PUT",
+      signal: request.signal,
       credentials: "same-origin",
       keepalive: new Blob([body]).size < KEEPALIVE_LIMIT_BYTES,
       headers: {
@@ -163,6 +210,9 @@ class Note {
   #take(saved) {
     this.#saved = saved;
     this.#saySaved();
+    if (this.#isDirty) return this.#keepDraft();
+    clearTimeout(this.#keeping);
+    this.#drafts.drop();
   }
 
   #saySaved() {
@@ -196,8 +246,13 @@ class Note {
       this.#take(answer);
       return;
     }
-    this.#theirs = answer;
-    if (this.#other) this.#other.textContent = answer.text;
+    this.#askWhichToKeep(answer);
+  }
+
+  /** @param {Saved} theirs */
+  #askWhichToKeep(theirs) {
+    this.#theirs = theirs;
+    if (this.#other) this.#other.textContent = theirs.text;
     show("merge", true);
     say("note-status", _("Changed in another window too: choose what to keep."));
   }

@@ -61,9 +61,12 @@ const welcome = (changes = {}) => ({
 const admit = { type: "admit", participant: "p1" };
 const offer = { type: "offer", to: "p1", generation: 1, payload: {} };
 
+/** A network in which nothing answers. */
+const unreachable = () => new Promise(() => undefined);
+
 /** @returns {Promise<{wire: Wire, seen: object[]}>} */
-async function joined({ fetchTicket = async () => "t1" } = {}) {
-  const wire = new Wire({ url: "ws://host/ws", fetchTicket, Socket });
+async function joined({ fetchTicket = async () => "t1", reach = unreachable } = {}) {
+  const wire = new Wire({ url: "ws://host/ws", fetchTicket, Socket, reach });
   const seen = [];
   for (const name of ["welcome", "event", "up", "down", "stopped", "refused"]) {
     wire.on(name, (detail) => seen.push([name, detail]));
@@ -185,17 +188,30 @@ test("a resume cut by the network is tried again", async () => {
   assert.equal(last().sent[0].resume, "r1");
 });
 
-test("a silent socket is abandoned after 7 s without waiting for it to close", async () => {
+test("a silent socket is asked, and abandoned within 3 s without waiting for it to close", async () => {
   const { seen } = await joined();
   const silent = last();
 
-  for (let second = 0; second < 8; second += 1) mock.timers.tick(1000);
-  mock.timers.tick(250);
+  for (let quarter = 0; quarter < 8; quarter += 1) mock.timers.tick(250);
+  assert.equal(silent.isClosed, false);
+  for (let quarter = 0; quarter < 4; quarter += 1) mock.timers.tick(250);
 
   assert.ok(silent.sent.filter(({ type }) => type === "ping").length >= 2);
   assert.ok(silent.isClosed);
   assert.notEqual(last(), silent);
-  assert.equal(seen.at(-1)[0], "down");
+  assert.deepEqual(seen.at(-1), ["down", { reason: "" }]);
+});
+
+test("frames may stay unacknowledged for long: the socket that answers is kept", async () => {
+  const { wire } = await joined();
+  wire.send(admit);
+  for (let second = 0; second < 60; second += 1) {
+    mock.timers.tick(1000);
+    last().say({ type: "pong" });
+  }
+
+  assert.equal(Socket.opened.length, 1);
+  assert.equal(last().acts.length, 1);
 });
 
 test("a socket that answers is kept", async () => {
@@ -224,12 +240,101 @@ test("a page that wakes up asks, and resumes at once when nobody answers", async
   wire.wake(false);
   assert.equal(last().sent.at(-1).type, "ping");
 
-  mock.timers.tick(800);
-  mock.timers.tick(1);
+  mock.timers.tick(1000);
   await last().open();
 
   assert.equal(Socket.opened.length, 2);
   assert.equal(last().sent[0].resume, "r1");
+});
+
+test("a connection that does not open is begun again, patiently", async () => {
+  await joined();
+  last().die();
+  mock.timers.tick(250);
+  const begun = Socket.opened.length;
+
+  for (let quarter = 0; quarter < 40; quarter += 1) mock.timers.tick(250);
+
+  const attempts = Socket.opened.length - begun;
+  assert.ok(attempts >= 4 && attempts <= 8, `${attempts} in ten seconds`);
+});
+
+test("the first sign of life of the network opens a new socket at once", async () => {
+  let revive = () => undefined;
+  const reach = () => new Promise((resolve) => void (revive = resolve));
+  const { wire } = await joined({ reach });
+  wire.wake(true);
+  mock.timers.tick(700);
+  const begun = Socket.opened.length;
+
+  revive();
+  await settle();
+
+  assert.equal(Socket.opened.length, begun + 1);
+});
+
+test("an attempt begun on a sign of life is not given up for five seconds", async () => {
+  let revive = () => undefined;
+  const reach = () => new Promise((resolve) => void (revive = resolve));
+  const { wire } = await joined({ reach });
+  wire.wake(true);
+  mock.timers.tick(700);
+  revive();
+  await settle();
+  const attempt = last();
+
+  for (let quarter = 0; quarter < 18; quarter += 1) mock.timers.tick(250);
+
+  assert.equal(last(), attempt);
+  assert.equal(attempt.isClosed, false);
+});
+
+test("a page that is sent elsewhere resumes there within a second, each at its own moment", async () => {
+  const { seen } = await joined();
+  last().say({ type: "bye", reason: "restarting", action: "resume" });
+  assert.deepEqual(seen.at(-1), ["down", { reason: "restarting" }]);
+
+  mock.timers.tick(1000);
+  await last().open();
+
+  assert.equal(Socket.opened.length, 2);
+  assert.equal(last().sent[0].resume, "r1");
+});
+
+test("a lost log is joined afresh with a new ticket", async () => {
+  await joined();
+  last().say({ type: "bye", reason: "log_lost", action: "reconnect" });
+
+  mock.timers.tick(250);
+  await last().open();
+
+  assert.equal(last().sent[0].ticket, "t1");
+});
+
+test("joining afresh keeps the old seat until there is a ticket", async () => {
+  let give = () => undefined;
+  const tickets = [Promise.resolve("t1"), new Promise((resolve) => void (give = resolve))];
+  const { wire } = await joined({ fetchTicket: () => tickets.shift() });
+  const old = last();
+
+  const joining = wire.rejoin();
+  assert.equal(old.isClosed, false);
+  give("t2");
+  assert.equal(await joining, true);
+  await last().open();
+
+  assert.ok(old.isClosed);
+  assert.equal(last().sent[0].ticket, "t2");
+});
+
+test("without a ticket the old seat stays", async () => {
+  const tickets = [Promise.resolve("t1"), Promise.reject(new Error("the records are away"))];
+  const { wire } = await joined({ fetchTicket: () => tickets.shift() });
+
+  assert.equal(await wire.rejoin(), false);
+
+  assert.equal(Socket.opened.length, 1);
+  assert.ok(wire.isUp);
 });
 
 test("a new network does not wait for the backoff", async () => {
@@ -265,7 +370,7 @@ test("a refused ticket ends here, an unreachable ticket office is tried again", 
   const refusals = [{ status: 0 }, { status: 503, code: "starting" }, { status: 404, code: "not_found" }];
   const seen = [];
   const fetchTicket = () => Promise.reject(refusals.shift());
-  const wire = new Wire({ url: "ws://host/ws", fetchTicket, Socket });
+  const wire = new Wire({ url: "ws://host/ws", fetchTicket, Socket, reach: unreachable });
   wire.on("stopped", (detail) => seen.push(detail));
   wire.start();
   for (let turn = 0; turn < 3; turn += 1) {

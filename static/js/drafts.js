@@ -1,0 +1,127 @@
+// What a doctor has written and the server does not have yet, sealed in this browser: it outlives a
+// reload, a crash and a database that is away. AES-GCM with a key that cannot be taken out of the
+// browser, one for each draft, bound to the person and the note; gone with it once it is saved.
+// Logging out wipes everything (the answer's Clear-Site-Data).
+
+const DATABASE = "accanto-drafts";
+const STORE = "drafts";
+const KEEP_DAYS = 7;
+const IV_BYTES = 12;
+
+/** @typedef {{text: string, version: number}} Draft written on that version of the note */
+/**
+ * @typedef {object} SealedDraft
+ * @property {string} owner
+ * @property {CryptoKey} key
+ * @property {Uint8Array<ArrayBuffer>} iv
+ * @property {ArrayBuffer} sealed
+ * @property {number} keptAt
+ */
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+function answerOf(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** @returns {Promise<IDBDatabase>} */
+function openDatabase() {
+  const request = indexedDB.open(DATABASE, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "owner" });
+  return answerOf(request);
+}
+
+/**
+ * @template T
+ * @param {IDBTransactionMode} mode
+ * @param {(store: IDBObjectStore) => IDBRequest<T>} act
+ */
+async function inStore(mode, act) {
+  const database = await openDatabase();
+  try {
+    return await answerOf(act(database.transaction(STORE, mode).objectStore(STORE)));
+  } finally {
+    database.close();
+  }
+}
+
+export class Drafts {
+  #owner;
+  /** @type {Promise<unknown>} one act after the other: a late `keep` must not undo a `drop` */
+  #work = Promise.resolve();
+
+  /** @param {string} owner the person and the note */
+  constructor(owner) {
+    this.#owner = owner;
+  }
+
+  /**
+   * @param {Draft} draft
+   * @returns {Promise<unknown>}
+   */
+  keep(draft) {
+    return this.#next(async () => {
+      const usages = /** @type {KeyUsage[]} */ (["encrypt", "decrypt"]);
+      const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, usages);
+      const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
+      const bytes = new TextEncoder().encode(JSON.stringify(draft));
+      const sealed = await crypto.subtle.encrypt(this.#lock(iv), key, bytes);
+      const record = { owner: this.#owner, key, iv, sealed, keptAt: Date.now() };
+      await inStore("readwrite", (store) => store.put(record));
+    });
+  }
+
+  /** @returns {Promise<Draft | null>} */
+  find() {
+    return this.#next(async () => {
+      await this.#forgetOld();
+      /** @type {SealedDraft | undefined} */
+      const record = await inStore("readonly", (store) => store.get(this.#owner));
+      if (!record) return null;
+      const bytes = await crypto.subtle.decrypt(this.#lock(record.iv), record.key, record.sealed);
+      return JSON.parse(new TextDecoder().decode(bytes));
+    });
+  }
+
+  /** @returns {Promise<unknown>} */
+  drop() {
+    return this.#next(async () => {
+      await inStore("readwrite", (store) => store.delete(this.#owner));
+    });
+  }
+
+  /** @param {Uint8Array<ArrayBuffer>} iv */
+  #lock(iv) {
+    return { name: "AES-GCM", iv, additionalData: new TextEncoder().encode(this.#owner) };
+  }
+
+  async #forgetOld() {
+    const oldest = Date.now() - KEEP_DAYS * 24 * 3600 * 1000;
+    /** @type {SealedDraft[]} */
+    const records = await inStore("readonly", (store) => store.getAll());
+    for (const { owner, keptAt } of records) {
+      if (keptAt < oldest) await inStore("readwrite", (store) => store.delete(owner));
+    }
+  }
+
+  /**
+   * A browser without storage (private window) keeps no draft; the editor still has the text.
+   * @template T
+   * @param {() => Promise<T>} act
+   * @returns {Promise<T | null>}
+   */
+  #next(act) {
+    const done = this.#work.then(act).catch((/** @type {Error} */ problem) => {
+      console.warn("drafts", problem.name);
+      return null;
+    });
+    this.#work = done;
+    return done;
+  }
+}
