@@ -137,9 +137,9 @@ async def test_what_another_node_revoked_is_not_told_again(
         seats.revoke("room", "patient", (NOW + timedelta(minutes=1)).timestamp())
         await told(seats)
 
-        await reader.valkey.ask("DEL", turn_seats.MARK)
+        await reader.valkey.ask("DEL", one.mark)
         async with asyncio.timeout(10):
-            while not await reader.valkey.ask("EXISTS", turn_seats.MARK):
+            while not await reader.valkey.ask("EXISTS", one.mark):
                 await asyncio.sleep(0.02)
 
     assert await reader.secrets() == set()
@@ -152,6 +152,19 @@ async def test_clocks_may_be_a_little_apart(seats: TurnSeats, reader: Reader) ->
     await told(seats)
 
     assert await reader.secrets() == set()
+
+
+async def test_two_realms_share_a_valkey(
+    server: ValkeyServer, seats: TurnSeats, reader: Reader
+) -> None:
+    elsewhere = TurnSeats(server.url, "other.test")
+    async with elsewhere.connected():
+        seats.issue("room.patient", NOW)
+        elsewhere.issue("room.patient", NOW)
+        newest = seats.issue("room.patient", NOW + timedelta(minutes=1))
+        await told(elsewhere, seats)
+
+        assert await reader.secrets() == {newest}
 
 
 async def test_dead_secrets_are_swept(seats: TurnSeats, reader: Reader) -> None:

@@ -31,8 +31,6 @@ LIFETIME_MS: Final = (MAX_CREDENTIAL_SECONDS + 60) * 1000
 SLACK_MS: Final = 2000
 """How far the clocks of two nodes may be apart without a revoked secret staying."""
 LOOK_SECONDS: Final = 5.0
-MARK: Final = "accanto:turn:mark"
-_EXPIRIES: Final = "accanto:turn:expiries"
 
 _ISSUE: Final = """
 local who, secret, at, lifetime = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -93,6 +91,9 @@ class TurnSeats:
 
     def __init__(self, url: str, realm: str) -> None:
         self._secrets = f"turn/realm/{realm}/secret"
+        self._own = f"accanto:turn:{realm}"
+        self.mark = f"{self._own}:mark"
+        """A key that is gone when the other side was emptied."""
         self._valkey = Valkey(url, self)
         self._orders: dict[tuple[str, str], Order] = {}
         """The last one of each seat, the oldest first."""
@@ -132,7 +133,8 @@ class TurnSeats:
             del self._orders[key]
 
     def _command(self, order: Order) -> tuple[str | int, ...]:
-        keys = (3, self._secrets, f"accanto:turn:seats:{order.room_id}", _EXPIRIES)
+        seats, expiries = f"{self._own}:seats:{order.room_id}", f"{self._own}:expiries"
+        keys = (3, self._secrets, seats, expiries)
         if order.secret:
             issued = (order.participant, order.secret, order.at_ms, LIFETIME_MS)
             return ("EVAL", _ISSUE, *keys, *issued)
@@ -145,7 +147,7 @@ class TurnSeats:
         """Tell everything again: the other side may be new."""
         for order in self._orders.values():
             self._valkey.send_first(*self._command(order), on_reply=_check)
-        self._valkey.send_first("SET", MARK, "1", on_reply=self._on_marked)
+        self._valkey.send_first("SET", self.mark, "1", on_reply=self._on_marked)
 
     def _on_marked(self, reply: Any) -> None:
         _check(reply)
@@ -181,11 +183,11 @@ class TurnSeats:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             with suppress(TimeoutError, Overloaded):
-                if not await self._valkey.ask("EXISTS", MARK):
+                if not await self._valkey.ask("EXISTS", self.mark):
                     logger.warning("the Valkey of the TURN servers was emptied")
                     for order in self._orders.values():
                         self._valkey.send(*self._command(order), on_reply=_check)
-                    self._valkey.send("SET", MARK, "1")
+                    self._valkey.send("SET", self.mark, "1")
 
 
 def _check(reply: Any) -> None:
