@@ -39,8 +39,10 @@ async def load_acts(stage: Stage) -> list[str]:
     await manager.log_in(stage.demo, "manager")
     running = manager.page.locator('[data-testid="sessions-row"]', has_text="In visita")
     await running.first.locator("a").first.click()
-    acts: list[str] = await manager("session-timeline").locator("[data-act]").evaluate_all(
-        "(lines) => lines.map((line) => line.dataset.act)"
+    acts: list[str] = (
+        await manager("session-timeline")
+        .locator("[data-act]")
+        .evaluate_all("(lines) => lines.map((line) => line.dataset.act)")
     )
     await manager.close()
     return acts
