@@ -40,7 +40,7 @@ Claims = TicketClaims | ResumeClaims
 class Door:
     """Lets sockets in; one for all rooms of a hub. ``on_parted`` is told of each lost socket."""
 
-    __slots__ = ("_clock", "_hooks", "_ice", "_key", "_on_parted", "_rooms", "_used")
+    __slots__ = ("_clock", "_hand_over", "_hooks", "_ice", "_key", "_on_parted", "_rooms", "_used")
 
     def __init__(
         self,
@@ -50,7 +50,9 @@ class Door:
         ice: IceConfig,
         clock: Callable[[], datetime],
         on_parted: Callable[[Socket], None],
+        hand_over: Callable[[Socket, str, bytes], bool],
     ) -> None:
+        self._hand_over = hand_over
         self._rooms = rooms
         self._hooks = hooks
         self._key = key
@@ -76,6 +78,12 @@ class Door:
             return
         try:
             claims = self._verify(hello)
+            if self._rooms.find(claims.room) is None and self._hand_over(
+                socket, claims.room, bytes(payload)
+            ):
+                return
+            if isinstance(claims, TicketClaims):
+                self._used.use(claims, self._clock())
         except BadToken:
             reason = ByeReason.RESUME_REFUSED if hello.resume else ByeReason.TICKET_REFUSED
             socket.end(reason, ByeAction.RECONNECT, code=WSCloseCode.POLICY_VIOLATION)
@@ -116,9 +124,7 @@ class Door:
         now = self._clock()
         if hello.resume:
             return parse_resume_token(self._key, hello.resume, now)
-        claims = parse_ticket(self._key, hello.ticket or "", now)
-        self._used.use(claims, now)
-        return claims
+        return parse_ticket(self._key, hello.ticket or "", now)
 
     # ---- the seat --------------------------------------------------------------------------
 

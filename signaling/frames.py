@@ -71,6 +71,11 @@ class FrameReader:
         """Of the message whose first fragments are in ``_message``."""
         self._message = bytearray()
 
+    @property
+    def is_empty(self) -> bool:
+        """No part of a message is here."""
+        return not self._rest and not self._message
+
     def feed(self, data: bytes) -> list[Message]:
         """The messages and control frames that are complete now."""
         if self._is_broken():

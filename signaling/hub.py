@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket as sockets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -24,6 +25,7 @@ from signaling.messages import ByeAction, Gone, Participant, Role, RoomEvent
 from signaling.reasons import ByeReason, Refused
 from signaling.rooms import RoomHooks, Rooms
 from signaling.seed import RoomSeed
+from signaling.siblings import Siblings
 from signaling.sockets import Acks, Socket
 from signaling.tickets import NONCE_BYTES, issue_ticket
 
@@ -65,7 +67,9 @@ class Hub:
         self._rooms = Rooms(log, hooks, self._node, clock)
         self._log = log
         self._beats = count()
-        self._door = Door(self._rooms, hooks, key, ice, clock, self._forget)
+        self._siblings: Siblings | None = None
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._door = Door(self._rooms, hooks, key, ice, clock, self._forget, self._hand_over)
         self._acks = Acks()
         self._sockets: set[Socket] = set()
         self._timekeeper: asyncio.Task[None] | None = None
@@ -94,13 +98,42 @@ class Hub:
             seed=seed,
         )
 
+    def join_siblings(self, siblings: Siblings) -> None:
+        """Gives and takes the connections of other workers of this machine from here on."""
+        self._siblings = siblings
+        siblings.start(self._take_over)
+
+    def _hand_over(self, socket: Socket, room_id: str, hello: bytes) -> bool:
+        """To the worker that has the room, if there is one."""
+        if self._siblings is None or not socket.is_movable:
+            return False
+        if not self._siblings.hand_over(room_id, socket.connection, hello):
+            return False
+        socket.let_go()
+        return True
+
+    def _take_over(self, connection: sockets.socket, hello: bytes) -> None:
+        task = asyncio.create_task(self._seat_handed(connection, hello))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+
+    async def _seat_handed(self, connection: sockets.socket, hello: bytes) -> None:
+        connection.setblocking(False)
+        handed = self._make_socket(answer=b"")
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: handed, connection)
+        if self._is_closing:
+            self._send_away(handed)
+        else:
+            handed.listener.hear(bytearray(hello))
+
     def accept(self, head: bytes) -> Socket | None:
         """The protocol of a connection that begins with this request head; None when it is not a
         plain opening handshake or is not granted, and ``handle`` has to say why."""
         opening = find_opening(head)
         if opening is None or self._is_closing or opening.origin not in self._allowed_origins:
             return None
-        return self._make_socket(opening.key)
+        return self._make_socket(answer_to(opening.key))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Request handler of ``/ws`` for what ``accept`` leaves to the HTTP server: refusals, and
@@ -114,7 +147,7 @@ class Hub:
         if transport is None or not web.WebSocketResponse().can_prepare(request):
             return web.Response(status=400, text="Only WebSockets are spoken here.\n")
         lost = asyncio.get_running_loop().create_future()
-        socket = self._make_socket(request.headers[hdrs.SEC_WEBSOCKET_KEY])
+        socket = self._make_socket(answer_to(request.headers[hdrs.SEC_WEBSOCKET_KEY]))
         socket.on_lost = partial(lost.set_result, None)
         transport.set_protocol(socket)
         socket.connection_made(transport)
@@ -122,10 +155,11 @@ class Hub:
         request.protocol.connection_lost(None)
         return web.Response()
 
-    def _make_socket(self, key: str) -> Socket:
+    def _make_socket(self, answer: bytes) -> Socket:
         if self._timekeeper is None:
             self._timekeeper = asyncio.create_task(self._keep_time())
-        socket = Socket(f"{self._node}.{next(self._numbers)}", answer_to(key), self._acks)
+        socket = Socket(f"{self._node}.{next(self._numbers)}", answer, self._acks)
+        socket.is_movable = bool(answer)
         self._door.greet(socket)
         self._sockets.add(socket)
         return socket
@@ -184,11 +218,13 @@ class Hub:
         that they do not all come at once: to another node on the same seat where the log is
         shared, else back to this one after its restart."""
         self._is_closing = True
-        sockets = list(self._sockets)
-        shuffle(sockets)
-        for number, socket in enumerate(sockets):
+        if self._siblings is not None:
+            self._siblings.stop()
+        there = list(self._sockets)
+        shuffle(there)
+        for number, socket in enumerate(there):
             self._send_away(socket)
-            if (number + 1) % max(1, len(sockets) // DRAIN_STEPS) == 0:
+            if (number + 1) % max(1, len(there) // DRAIN_STEPS) == 0:
                 await asyncio.sleep(seconds / DRAIN_STEPS)
 
     def _send_away(self, socket: Socket) -> None:
@@ -201,6 +237,8 @@ class Hub:
         """Ends what is left. Belongs into ``on_shutdown``, before the web server waits for its
         handlers."""
         self._is_closing = True
+        if self._siblings is not None:
+            self._siblings.stop()
         if self._timekeeper is not None:
             self._timekeeper.cancel()
             await asyncio.wait({self._timekeeper})

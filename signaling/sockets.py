@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import socket
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -74,8 +75,8 @@ class Acks:
 
     def _send(self) -> None:
         due, self._due = self._due, []
-        for socket in due:
-            socket.send_ack()
+        for one in due:
+            one.send_ack()
 
 
 class Socket(asyncio.Protocol):
@@ -101,6 +102,7 @@ class Socket(asyncio.Protocol):
         "_taken",
         "_transport",
         "id",
+        "is_movable",
         "is_moved",
         "is_over",
         "listener",
@@ -113,6 +115,8 @@ class Socket(asyncio.Protocol):
     def __init__(self, socket_id: str, answer: bytes, acks: Acks) -> None:
         self.id = socket_id
         self.is_over = False
+        self.is_movable = False
+        """Its connection may be given to another process: nothing but ``hello`` was said."""
         self.is_moved = False
         """The client was told to go on at another node: its seat is not lost."""
         self.on_lost: Callable[[], object] | None = None
@@ -136,7 +140,8 @@ class Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._answer)
+        if self._answer:
+            self._transport.write(self._answer)
         self._answer = b""
 
     def eof_received(self) -> None:
@@ -152,6 +157,15 @@ class Socket(asyncio.Protocol):
             logger.exception("socket %s failed at its end", self.id)
         if self.on_lost is not None:
             self.on_lost()
+
+    @property
+    def connection(self) -> socket.socket:
+        """What the operating system knows it by."""
+        return cast("socket.socket", self._transport.get_extra_info("socket"))
+
+    def let_go(self) -> None:
+        """Another process has the connection: it goes on, and here nothing more is said."""
+        self.cut()
 
     def check(self, now: float) -> None:
         """The beat: no deadline of a socket has a timer of its own."""
@@ -171,6 +185,7 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         messages = self._reader.feed(data)
         if messages:
+            self.is_movable = self.is_movable and len(messages) == 1 and self._reader.is_empty
             self._heard_at = now = self._loop.time()
             allowed = self._bucket.take(now, len(messages))
             self._hear_safely(messages[:allowed])
