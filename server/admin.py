@@ -12,10 +12,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
+from server.carryover import bring_up_to_date
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.keyring import Keyring, load_keyring
-from server.migrations import is_current, is_empty, migrate
+from server.migrations import is_current, is_empty
 from server.models import Appointment, LogHead, Organisation, User, UserRole, Visit
 from server.settings import Settings
 
@@ -30,8 +31,8 @@ async def prepare(settings: Settings) -> None:
         settings.sqlite_file.touch(mode=0o600)
     database = Database(settings.database)
     try:
-        load_keyring(settings.data_dir, create=await is_empty(database))
-        await migrate(database)
+        keyring = load_keyring(settings.data_dir, create=await is_empty(database))
+        await bring_up_to_date(database, keyring)
     finally:
         await database.close()
 

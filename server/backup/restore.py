@@ -28,6 +28,7 @@ from server.backup.manifest import (
 )
 from server.backup.proof import prove
 from server.backup.rows import import_table, load_tables
+from server.carryover import bring_up_to_date
 from server.db import Database
 from server.errors import CommandFailed
 from server.keyring import ROOT_KEY_FILE, Keyring, load_keyring
@@ -75,8 +76,7 @@ async def _restore(backup: _Backup, data_dir: Path) -> Restored:
     try:
         async with database.engine.begin() as connection:
             rows = await connection.run_sync(_import_all, backup)
-        async with database.engine.begin() as connection:
-            await connection.run_sync(upgrade)
+        await bring_up_to_date(database, backup.keyring)
         proofs = await prove(database, backup.keyring)
     finally:
         await database.close()

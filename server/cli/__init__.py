@@ -16,14 +16,15 @@ import click
 from sqlalchemy.engine import make_url
 
 from server import admin
-from server.check import Level, check_installation
+from server.check import check_installation
 from server.cli.common import Commands, data_option, json_option, run
 from server.cli.cup import cup
-from server.cli.operations import backup, restore
+from server.cli.operations import backup, init, restore
 from server.cli.people import organisation, user
 from server.cli.turn import turn_config
 from server.demo import run_demo
 from server.errors import CommandFailed
+from server.findings import Level
 from server.listen import Place, check_port, serve
 from server.logs import configure_logging
 from server.models import Visit
@@ -90,16 +91,20 @@ async def _prepare(settings: Settings) -> None:
 
 @main.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="Default 8080; 0 takes a free one.")
+@click.option("--nodes", type=click.IntRange(1, 4), default=1, help="Processes; default 1.")
 @click.option("--json", "is_json", is_flag=True, help="One JSON line on stdout when ready.")
 @data_option
-def demo(port: int | None, data_dir: Path | None, is_json: bool) -> None:
+def demo(port: int | None, nodes: int, data_dir: Path | None, is_json: bool) -> None:
     """A demonstration with invented people, in a fresh folder.
 
     The folder is demo-data/<date and time>; --data takes another, or goes on with an earlier
     demonstration. It stays after the stop.
+
+    Several nodes share a PostgreSQL and a Valkey that are started with them. One that is killed is
+    not started again.
     """
     configure_logging("WARNING")
-    run(run_demo(data_dir, port, is_json=is_json, now=datetime.now(UTC)))
+    run(run_demo(data_dir, port, nodes, is_json=is_json, now=datetime.now(UTC)))
 
 
 @main.command()
@@ -133,11 +138,16 @@ def _as_written(value: object) -> str:
 
 
 @main.command()
+@json_option
 @data_option
-def check(data_dir: Path | None) -> None:
+def check(is_json: bool, data_dir: Path | None) -> None:
     """Say what is in order and what is not covered; fails when something must be mended."""
+    configure_logging("CRITICAL")
     findings = run(check_installation(load_settings(data_dir), datetime.now(UTC)))
     for finding in findings:
+        if is_json:
+            click.echo(json.dumps({"level": finding.level.value, "text": finding.text}))
+            continue
         mark = click.style(f"{_MARKS[finding.level]:>5}", fg=_COLOURS[finding.level])
         click.echo(f"{mark}  {finding.text}")
     if any(finding.level is Level.BAD for finding in findings):
@@ -174,5 +184,5 @@ def _facts(visit: Visit, organisation: str) -> dict[str, str]:
     }
 
 
-for command in (backup, cup, organisation, restore, turn_config, user):
+for command in (backup, cup, init, organisation, restore, turn_config, user):
     main.add_command(command)

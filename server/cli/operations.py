@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
+from sqlalchemy import func, select
 
+from server import admin
 from server.backup import restore_backup, take_backup
 from server.cli.common import data_option, run
+from server.db import EVERY_ORGANISATION
 from server.errors import CommandFailed
-from server.settings import load_settings
+from server.keyring import load_keyring
+from server.models import Organisation, User, UserRole
+from server.passwords import hash_password
+from server.settings import SETTINGS_FILE, Settings, load_settings, save_settings
 
+_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+"""None that is taken for another when it is read aloud."""
+_GROUPS: Final = 5
+_LETTERS_OF_GROUP: Final = 4
 _folder = click.Path(path_type=Path, file_okay=False)
 
 
@@ -60,3 +72,61 @@ def restore(data_from: Path, keys_from: Path, data_dir: Path | None) -> None:
     click.echo(f"Restored {done.rows} rows into {done.database} and {done.files} files.")
     for proof in done.proofs:
         click.echo(f"Proved: {proof}.")
+
+
+@click.command()
+@click.option("--code", required=True, help="Of the organisation, as CUP files name it.")
+@click.option("--name", required=True, help="Of the organisation.")
+@click.option("--desk-phone", required=True, help="The number that patients are told to call.")
+@click.option("--base-url", help="What browsers will type; kept in accanto.env.")
+@click.option("--username", default="amministratore", show_default=True)
+@click.option("--given-name", default="")
+@click.option("--family-name", default="")
+@data_option
+def init(
+    code: str,
+    name: str,
+    desk_phone: str,
+    base_url: str | None,
+    data_dir: Path | None,
+    **person: str,
+) -> None:
+    """From a blank machine to the first log-in: keys, database, organisation, administrator.
+
+    The password is made here and shown once; the second factor is set up at the first log-in.
+    """
+    settings = load_settings(data_dir, base_url=base_url)
+    password = _new_password()
+    organisation = Organisation(code=code, name=name, desk_phone=desk_phone)
+    user = User(role=UserRole.ADMINISTRATOR, password_hash=hash_password(password), **person)
+    run(_init(settings, organisation, user))
+    if base_url and not (settings.data_dir / SETTINGS_FILE).exists():
+        save_settings(settings.data_dir, {"base_url": settings.base_url})
+    click.echo(f"Log in at {settings.base_url}/login, once 'accanto serve' runs:")
+    click.echo(f"  User       {user.username}")
+    click.echo(f"  Password   {password}")
+    click.echo("It is not shown again; 'accanto user password' sets another.")
+    click.echo("Next: 'accanto check' says what this installation does not cover yet.")
+
+
+def _new_password() -> str:
+    return "-".join(
+        "".join(secrets.choice(_LETTERS) for _ in range(_LETTERS_OF_GROUP)) for _ in range(_GROUPS)
+    )
+
+
+async def _init(settings: Settings, organisation: Organisation, user: User) -> None:
+    """All of it, or nothing but keys and an empty database.
+
+    :raises CommandFailed: there is an organisation already.
+    """
+    await admin.prepare(settings)
+    async with (
+        admin.open_database(settings) as database,
+        database.begin(EVERY_ORGANISATION) as session,
+    ):
+        if await session.scalar(select(func.count()).select_from(Organisation)):
+            raise CommandFailed("This installation has an organisation: see 'organisation add'")
+        await admin.add_organisation(session, load_keyring(settings.data_dir), organisation)
+        user.organisation_id = organisation.id
+        await admin.add_user(session, user)

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from sqlalchemy import delete, select
 
 from server import admin
 from server.cli.common import data_option, run
 from server.db import EVERY_ORGANISATION
+from server.errors import CommandFailed
 from server.keyring import load_keyring
-from server.models import NoticeRule, Organisation, Phase, User, UserRole
+from server.models import NoticeRule, Organisation, Phase, User, UserRole, UserSession
 from server.passwords import hash_password
 from server.phases import change_phase
 from server.settings import Settings, load_settings
@@ -63,23 +65,33 @@ async def _add_organisation(settings: Settings, row: Organisation) -> None:
 @click.option("--province", help="Whose patron saint is a holiday, for instance MI; '' for none.")
 @click.option("--notice-days", type=click.IntRange(0, 30), help="Days to cancel before, free.")
 @click.option("--notice-rule", type=click.Choice([rule.value for rule in NoticeRule]))
+@click.option(
+    "--relay-only/--no-relay-only",
+    default=None,
+    help="Calls that begin from now on always go through the TURN server, or not always.",
+)
 @data_option
 def organisation_set(
     code: str,
     province: str | None,
     notice_days: int | None,
     notice_rule: str | None,
+    relay_only: bool | None,
     data_dir: Path | None,
 ) -> None:
-    """Change the region's rules of an organisation; what is not given stays."""
+    """Change the rules of an organisation; what is not given stays."""
     rule = NoticeRule(notice_rule) if notice_rule else None
     province = province.upper() if province is not None else None
     values: dict[str, object] = {
         "province": province,
         "notice_days": notice_days,
         "notice_rule": rule,
+        "is_relay_only": relay_only,
     }
-    run(_set_rules(load_settings(data_dir), code, values))
+    settings = load_settings(data_dir)
+    if relay_only and not settings.turn_urls:
+        raise CommandFailed("There is no TURN server (turn_urls): no call would connect")
+    run(_set_rules(settings, code, values))
     click.echo(f"Changed the organisation {code}.")
 
 
@@ -138,13 +150,17 @@ def user_add(
 ) -> None:
     """Add a member of staff; the password is asked for."""
     settings = load_settings(data_dir)
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    row = User(role=UserRole(role), password_hash=hash_password(password), **names)
+    password_hash = hash_password(_ask_password(is_piped=password_stdin))
+    row = User(role=UserRole(role), password_hash=password_hash, **names)
     run(_add_user(settings, organisation_code, row))
     click.echo(f"Added the user {row.username}.")
+
+
+def _ask_password(*, is_piped: bool) -> str:
+    if is_piped:
+        return sys.stdin.readline().rstrip("\r\n")
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return answer
 
 
 async def _add_user(settings: Settings, organisation_code: str, row: User) -> None:
@@ -155,3 +171,27 @@ async def _add_user(settings: Settings, organisation_code: str, row: User) -> No
         organisation = await admin.load_organisation(session, organisation_code)
         row.organisation_id = organisation.id
         await admin.add_user(session, row)
+
+
+@user.command(name="password")
+@click.argument("username")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@data_option
+def user_password(username: str, password_stdin: bool, data_dir: Path | None) -> None:
+    """Set the password of a member of staff, who is logged out everywhere."""
+    settings = load_settings(data_dir)
+    password_hash = hash_password(_ask_password(is_piped=password_stdin))
+    run(_set_password(settings, username.lower(), password_hash))
+    click.echo(f"The user {username} has a new password.")
+
+
+async def _set_password(settings: Settings, username: str, password_hash: str) -> None:
+    async with (
+        admin.open_database(settings) as database,
+        database.begin(EVERY_ORGANISATION) as session,
+    ):
+        row = await session.scalar(select(User).where(User.username == username))
+        if row is None:
+            raise CommandFailed(f"There is no user {username}")
+        row.password_hash, row.failed_logins, row.last_failed_at = password_hash, 0, None
+        await session.execute(delete(UserSession).where(UserSession.user_id == row.id))
