@@ -104,7 +104,7 @@ def create_app(
     app[KEYRING] = load_keyring(settings.data_dir)
     app[DATABASE] = Database(settings.database, COMMAND_SECONDS)
     app[ORIGINS] = frozenset({settings.base_url, own_url or settings.base_url})
-    app[READINESS] = Readiness(app[DATABASE], settings.valkey_url)
+    app[READINESS] = Readiness(app[DATABASE])
     app[PAGES] = Pages(assets)
     app[login.THROTTLES] = login.Throttles()
     app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)
@@ -153,6 +153,7 @@ def _prepare_log(app: web.Application) -> RoomLog:
     if not url:
         return LocalRoomLog()
     log = ValkeyRoomLog(url)
+    app[READINESS].ask_valkey = log.check
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         log.start()

@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, text, update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.db import Base, OrganisationId
-from server.models import LogHead
+from server.models import LogEntry, LogHead
 
 Fact = str | int | bool | None
 _HEADS = Base.metadata.tables[LogHead.__tablename__]
@@ -161,3 +161,14 @@ async def append(session: AsyncSession, organisation: OrganisationId, *entries: 
         "entries": _encode([entry.canonical() for entry in entries]).decode(),
     }
     await session.execute(_INSERT[session.get_bind().dialect.name], group)
+
+
+async def append_once(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:
+    """:func:`append` for entries that may be stored already: the answer to their commit was lost.
+    Whoever may still be storing them is waited for at the head of the log."""
+    head = select(_HEADS.c.size).where(_HEADS.c.organisation_id == organisation)
+    await session.execute(head.with_for_update())
+    visits = {entry.visit for entry in entries}
+    stored = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id.in_(visits)))
+    known = set(stored)
+    await append(session, organisation, *(one for one in entries if one.canonical() not in known))

@@ -1,7 +1,7 @@
 """What CUP changes reaches open pages: rows of ``visit_change`` become events of the rooms.
 
-Each running server reads them on from where it is, so a change by another server or by the command
-line is seen here too, half a second later. No rule is here.
+The process that leads reads them, so a change by another process or by the command line is seen
+too, half a second later. No rule is here.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ class Changes:
         self._seen: set[int] = set()
         self._cleaned_at: datetime | None = None
 
-    async def start(self) -> None:
-        """Leave out what happened before: rooms read it when they open."""
+    async def start(self, now: datetime) -> None:
+        """Leave out what happened before: rooms read it when they open. Of the last minute all is
+        told, perhaps again: who led before may have died over it."""
+        old = select(VisitChange.number).where(VisitChange.changed_at < now - _SETTLED)
         async with self._database.read(EVERY_ORGANISATION) as session:
-            self._seen = set(await session.scalars(select(VisitChange.number)))
+            self._seen = set(await session.scalars(old))
 
     async def run_once(self, now: datetime) -> int:
         """Tell the rooms what is new; returns how much it was."""
@@ -80,9 +82,9 @@ class Changes:
 
 
 async def lifetime(app: web.Application) -> AsyncIterator[None]:
-    """Read changes while the application runs."""
+    """Read changes while this process leads."""
     changes = Changes(app[DATABASE], app[HUB])
-    await changes.start()
+    await changes.start(app[CLOCK]())
     reader = asyncio.create_task(_read(changes, app))
     yield
     reader.cancel()

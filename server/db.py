@@ -7,6 +7,7 @@ says why. The organisation's criterion is added to each ORM statement here, so t
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from typing import Any, Final, NewType, cast
 
 from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Enum, String, Update, event
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -26,10 +29,13 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from server.onehop import DRIVER
+from server import deadlines, onehop
 
 OrganisationId = NewType("OrganisationId", str)
 EVERY_ORGANISATION: Final = OrganisationId("*")
+COMMAND_SECONDS: Final = 8.0
+"""A statement of a page or a worker that takes longer has met a database that does not answer."""
+_POOL_SECONDS: Final = 10.0
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -82,18 +88,28 @@ def _keep_organisations_apart(state: ORMExecuteState) -> None:
 
 class Database:
     """Sessions over one engine. Reads and writes are opened apart because SQLite wants the
-    write lock at the start of a transaction, not in its middle."""
+    write lock at the start of a transaction, not in its middle.
 
-    def __init__(self, url: str) -> None:
+    ``command_seconds`` ends a statement that PostgreSQL does not answer; without it a command may
+    take as long as it needs.
+    """
+
+    def __init__(self, url: str, command_seconds: float | None = None) -> None:
         address = make_url(url)
         if address.get_backend_name() == "sqlite":
-            address = address.set(drivername=DRIVER)
-        self.engine: AsyncEngine = create_async_engine(
-            address, pool_pre_ping="postgresql" in url, hide_parameters=True
-        )
-        if self.engine.dialect.name == "sqlite":
+            self.engine: AsyncEngine = create_async_engine(
+                address.set(drivername=onehop.DRIVER), hide_parameters=True
+            )
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_async_engine(
+                address.set(drivername=deadlines.DRIVER),
+                pool_pre_ping=True,
+                pool_timeout=_POOL_SECONDS,
+                hide_parameters=True,
+                connect_args={"command_timeout": command_seconds},
+            )
         self._writing_engine = self.engine.execution_options(begin="IMMEDIATE")
 
     @asynccontextmanager
@@ -116,6 +132,16 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database cannot be reached now, or is too busy: the same may work in a while."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return error.connection_invalidated or code == sqlite3.SQLITE_BUSY
 
 
 async def count_changed(session: AsyncSession, change: Update | Delete) -> int:

@@ -7,6 +7,7 @@ AccantoError
 ├── Conflict          409  somebody else was first; nothing was overwritten
 ├── TooManyAttempts   429  slowed down, never locked out
 ├── InvalidInput      400  a field is wrong; the field is named
+├── Unavailable       503  the database is away; nothing was changed, the same works in a while
 └── CommandFailed     (command line) a sentence that a person understands
 
 ``code`` is stable and for machines, people read the catalogue's sentence for it, details go
@@ -66,6 +67,14 @@ class InvalidInput(AccantoError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class Unavailable(AccantoError):
+    """``wait_seconds`` says when to ask again."""
+
+    code = "unavailable"
+    status = 503
+    wait_seconds = 5
 
 
 class CommandFailed(AccantoError):

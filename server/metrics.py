@@ -1,13 +1,14 @@
 """``GET /metrics``: how the CUP link and this process are, for Prometheus.
 
-The figures are read from the database when somebody asks. Labels are codes of organisations and
-sources and stable words; no name, no booking code, no address.
+The figures are read from the database when somebody asks; while it is away there are those of the
+process. Labels are codes of organisations and sources and stable words; no name, no booking code,
+no address.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Final
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from server.auth import PUBLIC, Route
 from server.db import EVERY_ORGANISATION, OrganisationId
 from server.errors import NotFound
+from server.leader import LEADER
 from server.models import (
     EventState,
     InboxMessage,
@@ -32,6 +34,7 @@ from server.models import (
     PatientMessage,
     Source,
 )
+from server.ready import READINESS, Part
 from server.services import DATABASE, HUB, SETTINGS, now_of
 
 _BEARER: Final = "Bearer "
@@ -42,13 +45,11 @@ _BY_SOURCE: Final = ["organisation", "source"]
 async def show_metrics(request: web.Request) -> web.StreamResponse:
     """All figures in the text format."""
     _check_asker(request)
-    async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
-        families = await _load_families(session, now_of(request))
-    hub = request.app[HUB]
-    families += [
-        _gauge("accanto_open_rooms", "Open rooms of this process.", value=hub.open_rooms),
-        _gauge("accanto_open_sockets", "Open sockets of this process.", value=hub.open_sockets),
-    ]
+    failing = await request.app[READINESS].load_failing()
+    families = _list_of_process(request.app, failing)
+    if Part.DATABASE not in failing:
+        async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
+            families += await _load_families(session, now_of(request))
     registry = CollectorRegistry()
     registry.register(_Families(families))
     ProcessCollector(registry=registry)
@@ -77,6 +78,21 @@ def _is_this_machine(request: web.Request) -> bool:
         return ip_address(request.remote or "").is_loopback
     except ValueError:
         return False
+
+
+def _list_of_process(app: web.Application, failing: Sequence[Part]) -> list[GaugeMetricFamily]:
+    """The figures of this process, whatever the database does."""
+    hub = app[HUB]
+    ready = GaugeMetricFamily("accanto_ready", "What /readyz asks: 1 is there.", labels=["part"])
+    for part in (Part.DATABASE, Part.MIGRATIONS, Part.VALKEY):
+        ready.add_metric([part.value], part not in failing)
+    return [
+        ready,
+        _gauge("accanto_draining", "Whether this process ends.", value=Part.DRAINING in failing),
+        _gauge("accanto_leads", "Whether the workers run here.", value=app[LEADER].is_leading),
+        _gauge("accanto_open_rooms", "Open rooms of this process.", value=hub.open_rooms),
+        _gauge("accanto_open_sockets", "Open sockets of this process.", value=hub.open_sockets),
+    ]
 
 
 class _Families(Collector):

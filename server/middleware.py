@@ -12,10 +12,18 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server.errors import AccantoError, Forbidden, InvalidInput, LoginNeeded, TooManyAttempts
+from server.db import is_away
+from server.errors import (
+    AccantoError,
+    Forbidden,
+    InvalidInput,
+    LoginNeeded,
+    TooManyAttempts,
+    Unavailable,
+)
 from server.models import new_id
 from server.pages import json_response
-from server.services import PAGES, SETTINGS
+from server.services import ORIGINS, PAGES, SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +82,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         wrapped.code, wrapped.status = error.reason.lower().replace(" ", "_"), error.status
         return _error_response(request, wrapped)
     except Exception as error:
+        if is_away(error):
+            return _error_response(request, Unavailable())
         fault_id = new_id()
         logger.exception("request failed fault=%s method=%s", fault_id, request.method)
         return _error_response(request, error, fault_id)
@@ -90,10 +100,11 @@ async def refuse_cross_site(request: web.Request, handler: Handler) -> web.Strea
     """
     is_token_door = request.path.startswith(TOKEN_DOORS)
     if request.method not in _SAFE_METHODS and not is_token_door:
-        own = request.app[SETTINGS].base_url
         origin = request.headers.get("Origin")
         site = request.headers.get("Sec-Fetch-Site")
-        is_ours = site == "same-origin" and origin in {None, "null", own} if site else origin == own
+        is_ours = origin in request.app[ORIGINS]
+        if site:
+            is_ours = site == "same-origin" and (is_ours or origin in {None, "null"})
         if not is_ours:
             raise Forbidden("cross-site request")
     return await handler(request)
@@ -110,7 +121,9 @@ def _error_response(
     code = error.code if isinstance(error, AccantoError) else "internal"
     status = error.status if isinstance(error, AccantoError) else 500
     logger.info("request refused fault=%s code=%s status=%d", fault_id, code, status)
-    headers = {"Retry-After": str(error.wait_seconds)} if isinstance(error, TooManyAttempts) else {}
+    headers = {}
+    if isinstance(error, (TooManyAttempts, Unavailable)):
+        headers["Retry-After"] = str(error.wait_seconds)
     if wants_json(request):
         content: dict[str, object] = {"code": code, "id": fault_id}
         if isinstance(error, InvalidInput):
@@ -121,8 +134,23 @@ def _error_response(
     elif isinstance(error, LoginNeeded) and request.method == "GET":
         response = web.Response(status=303, headers={"Location": error.way_in})
     else:
-        response = request.app[PAGES].render(
-            request, "error.html", status=status, code=code, fault_id=fault_id
-        )
+        response = _render(request, error, fault_id, code, status)
     response.headers.update(headers)
     return response
+
+
+def _render(
+    request: web.Request, error: Exception, fault_id: str, code: str, status: int
+) -> web.Response:
+    pages = request.app[PAGES]
+    if isinstance(error, Unavailable):
+        is_repeatable = request.method == "GET"
+        return pages.render(
+            request,
+            "unavailable.html",
+            status=status,
+            fault_id=fault_id,
+            is_repeatable=is_repeatable,
+            is_for_patient=request.path.startswith("/v/"),
+        )
+    return pages.render(request, "error.html", status=status, code=code, fault_id=fault_id)

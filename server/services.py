@@ -20,6 +20,8 @@ DATABASE: Final = web.AppKey("database", Database)
 KEYRING: Final = web.AppKey("keyring", Keyring)
 PAGES: Final = web.AppKey("pages", Pages)
 HUB: Final = web.AppKey("hub", Hub)
+ORIGINS: Final[web.AppKey[frozenset[str]]] = web.AppKey("origins")
+"""Where our own pages come from: ``base_url``, and a node's own address where it has one."""
 CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
 """Gives the time of an act; rules take it as an argument."""
 

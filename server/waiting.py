@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -19,7 +19,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from server.audit import Act, ActorRole, Entry, Fact, append
+from server.audit import Act, ActorRole, Entry, Fact, append, append_once
 from server.auth import PATIENT, Route, actor_of
 from server.consents import has_consented
 from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed, is_away
@@ -29,8 +29,6 @@ from server.models import (
     Appointment,
     CheckIn,
     EventKind,
-    LogEntry,
-    LogHead,
     Organisation,
     Visit,
     VisitState,
@@ -326,23 +324,12 @@ class VisitHooks:
         for organisation in {owner for owner, _ in self._queue}:
             entries = [entry for owner, entry in self._queue if owner == organisation]
             async with self._database.begin(organisation) as session:
-                known = await _load_written(session, entries) if self._is_uncertain else set()
-                await append(
-                    session, organisation, *(one for one in entries if one.canonical() not in known)
-                )
+                write = append_once if self._is_uncertain else append
+                await write(session, organisation, *entries)
             written = set(map(id, entries))
             self._queue = [row for row in self._queue if id(row[1]) not in written]
         if not self._queue:
             self._has_entries.clear()
-
-
-async def _load_written(session: AsyncSession, entries: Sequence[Entry]) -> set[str]:
-    """Those of these entries that are in the log already. Whoever may still be writing them is
-    waited for at the head of the log."""
-    await session.execute(select(LogHead).with_for_update())
-    visits = {entry.visit for entry in entries}
-    rows = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id.in_(visits)))
-    return set(rows)
 
 
 ROUTES: Final = (

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from server.audit import Act, ActorRole, Entry, append
+from server.audit import Act, ActorRole, Entry, append, append_once
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.models import LogEntry, LogHead
 from tests.conftest import Cast
@@ -38,6 +38,21 @@ async def test_entries_are_numbered_from_one_in_each_organisation(
 
     for team in (cast.toscana, cast.emilia):
         assert await load_numbers(database, team.organisation.id) == [1, 2, 3]
+
+
+async def test_group_whose_commit_was_not_answered_is_stored_once(
+    database: Database, cast: Cast
+) -> None:
+    organisation = cast.toscana.organisation.id
+    other = Entry(NOW, Act.ROOM_LEFT, ActorRole.PATIENT, "", "visit1")
+    async with database.begin(organisation) as session:
+        await append(session, organisation, ENTRY)
+
+    for _ in range(2):
+        async with database.begin(organisation) as session:
+            await append_once(session, organisation, ENTRY, other)
+
+    assert await load_numbers(database, organisation) == [1, 2]
 
 
 async def test_concurrent_acts_leave_neither_gap_nor_double(database: Database, cast: Cast) -> None:

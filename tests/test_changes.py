@@ -72,9 +72,9 @@ async def test_each_change_is_told_once_and_old_ones_are_forgotten(
 ) -> None:
     visit = await make_visit(cast.toscana)
     now = datetime.now(UTC)
-    await note_change(database, visit, VisitChangeKind.MOVED, now)
+    await note_change(database, visit, VisitChangeKind.MOVED, now - timedelta(minutes=2))
     changes = Changes(database, site.app[HUB])
-    await changes.start()
+    await changes.start(now)
 
     assert await changes.run_once(now) == 0
     await note_change(database, visit, VisitChangeKind.MOVED, now)
@@ -82,6 +82,10 @@ async def test_each_change_is_told_once_and_old_ones_are_forgotten(
     assert await changes.run_once(now + timedelta(minutes=2)) == 0
     await note_change(database, visit, VisitChangeKind.MOVED, now + timedelta(minutes=2))
     assert await changes.run_once(now + timedelta(minutes=2)) == 1
+
+    successor = Changes(database, site.app[HUB])
+    await successor.start(now + timedelta(minutes=2))
+    assert await successor.run_once(now + timedelta(minutes=2)) == 1
 
     await changes.run_once(now + timedelta(hours=2))
     async with database.read(EVERY_ORGANISATION) as session:

@@ -38,7 +38,8 @@ from tests.visitors import OWN_PAGE, Answer, Site, Visitor, site
 __all__ = ["site"]
 
 PUBLIC = {
-    "GET /", "GET /healthz", "GET /static/{version}/{name:.+}", "GET /ws", "POST /language",
+    "GET /", "GET /healthz", "GET /readyz", "GET /static/{version}/{name:.+}", "GET /ws",
+    "POST /language",
     "GET /login", "POST /login", "GET /login/code", "POST /login/code", "POST /logout",
     "GET /v", "GET /v/{locator}", "GET /v/{locator}/", "GET /V/{locator}", "POST /api/join",
     "GET /fhir/metadata", "POST /fhir", "POST /fhir/", "* /fhir/{rest:.*}",

@@ -11,28 +11,27 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
-from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from server.admin import add_organisation, add_user, open_database, prepare
-from server.app import create_app
-from server.auth import register
 from server.cup.inbox.intake import import_file
 from server.db import EVERY_ORGANISATION, Database
-from server.demo import outboxpage, people
+from server.demo import people
+from server.demo.backing import RECORDS, Backing, run_backing
 from server.demo.day import MAIN_BOOKING, plan_day, render_bundle, render_csv
 from server.demo.link import HOST, claim_port, fhir_token, make_source, renew_listener
+from server.demo.nodes import Nodes, make_app, run_nodes
 from server.demo.people import Body, Staff
 from server.errors import CommandFailed
 from server.joinlink import LinkPhase, derive_link, link_phase
 from server.keyring import Keyring, load_keyring
-from server.listen import serve
-from server.mail.delivery import keep_everything
+from server.listen import Place, serve
 from server.models import Appointment, Organisation, Phase, Source, User, Visit
 from server.models.ids import crockford
 from server.passwords import hash_password
@@ -74,7 +73,9 @@ class Announcement:
     data_dir: str
 
 
-async def run_demo(folder: Path | None, port: int | None, *, is_json: bool, now: datetime) -> None:
+async def run_demo(
+    folder: Path | None, port: int | None, nodes: int, *, is_json: bool, now: datetime
+) -> None:
     """Make or resume a demonstration and serve it until it is stopped.
 
     :raises CommandFailed: the folder is something else, or the port is taken.
@@ -83,35 +84,54 @@ async def run_demo(folder: Path | None, port: int | None, *, is_json: bool, now:
     is_resumed = (folder / _MARK).exists()
     if not is_resumed and folder.exists() and any(folder.iterdir()):
         raise CommandFailed(f"{folder} is not a demonstration: it is left as it is")
+    if is_resumed and (folder / RECORDS).exists() != (nodes > 1):
+        raise CommandFailed(f"{folder} was made {'without' if nodes > 1 else 'with'} --nodes")
     if port is None:
         port = load_settings(folder).port if is_resumed else _DEFAULT_PORT
     port = claim_port(port)
-    base_url = f"http://{HOST}:{port}"
-    settings = load_settings(folder, host=HOST, port=port, base_url=base_url, database_url="")
+    if nodes == 1:
+        ready = await _prepare(folder, port, Backing("", ""), now)
+        place = Place(notice_seconds=0)
+        await serve(ready.settings, partial(_print, ready, is_json), make_app, place)
+        return
+    with run_backing(folder) as backing:
+        ready = await _prepare(folder, port, backing, now)
+        async with run_nodes(ready.settings, nodes) as running:
+            await _print(ready, is_json, port, running)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A demonstration that is filled and may be served."""
+
+    settings: Settings
+    announcement: Announcement
+    is_over: bool
+
+
+async def _prepare(folder: Path, port: int, backing: Backing, now: datetime) -> _Ready:
+    """Make what is missing in the folder and in its database."""
+    chosen = {"port": str(port), "base_url": f"http://{HOST}:{port}"}
+    settings = load_settings(folder, host=HOST, **chosen, **asdict(backing))
     await prepare(settings)
-    save_settings(folder, {"port": str(port), "base_url": base_url})
+    save_settings(folder, chosen | {name: url for name, url in asdict(backing).items() if url})
     keyring = load_keyring(folder)
     async with open_database(settings) as database:
-        if not is_resumed:
+        if not (folder / _MARK).exists():
             await _fill(database, keyring, now)
             (folder / _MARK).touch()
         mllp_port = await renew_listener(database)
         announcement, is_over = await _announce(database, keyring, settings, mllp_port, now)
-
-    async def print_ready(_: int) -> None:
-        if is_json:
-            click.echo(json.dumps(asdict(announcement)))
-        else:
-            click.echo(_banner(announcement, is_over=is_over))
-
-    await serve(settings, print_ready, _make_app)
+    return _Ready(settings, announcement, is_over)
 
 
-def _make_app(settings: Settings) -> web.Application:
-    """The application, with a page in place of a mail server and an SMS gateway."""
-    app = create_app(settings, mail=keep_everything())
-    register(app, outboxpage.ROUTES)
-    return app
+async def _print(ready: _Ready, is_json: bool, _: int, nodes: Nodes | None = None) -> None:
+    if is_json:
+        click.echo(json.dumps(asdict(ready.announcement) | (asdict(nodes) if nodes else {})))
+        return
+    click.echo(_banner(ready.announcement, is_over=ready.is_over))
+    for url, pid in zip(nodes.node_urls, nodes.node_pids, strict=True) if nodes else ():
+        click.echo(f"  Node       {url}   process {pid}")
 
 
 async def _fill(database: Database, keyring: Keyring, now: datetime) -> None:

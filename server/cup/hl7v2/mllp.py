@@ -250,7 +250,7 @@ class Entrances:
 
 async def lifetime(app: web.Application) -> AsyncIterator[None]:
     """Listen while the application runs."""
-    ports = app[MLLP_PORTS] = {}
+    ports = app.setdefault(MLLP_PORTS, {})
     inbox = Inbox(app[DATABASE], app[KEYRING])
     entrances = Entrances(app[DATABASE], inbox, app[CLOCK], ports)
     await entrances.refresh()
