@@ -54,10 +54,10 @@ class Authority:
         self._path = folder / f"{name}.pem"
         self._path.write_bytes(self._sign(self._name, self._key.public_key(), is_authority=True))
 
-    def issue(self, name: str) -> Certificate:
+    def issue(self, name: str, address: str = "127.0.0.1") -> Certificate:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        pem = self._sign(subject, key.public_key(), is_authority=False)
+        pem = self._sign(subject, key.public_key(), address, is_authority=False)
         certificate, private_key = self._folder / f"{name}.crt", self._folder / f"{name}.key"
         certificate.write_bytes(pem)
         private_key.write_bytes(
@@ -67,7 +67,12 @@ class Authority:
         return Certificate(certificate, private_key, self._path, hashlib.sha256(der).hexdigest())
 
     def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, is_authority: bool
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        address: str = "127.0.0.1",
+        *,
+        is_authority: bool,
     ) -> bytes:
         now = datetime.now(UTC)
         builder = (
@@ -85,7 +90,7 @@ class Authority:
                 critical=False,
             )
             .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
+                x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]),
                 critical=False,
             )
         )
