@@ -1,0 +1,324 @@
+"""A database of an older version with people's data is brought up and read to the last row."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.audit import Act, ActorRole, Entry
+from server.backup import restore_backup, take_backup
+from server.backup.proof import prove
+from server.db import EVERY_ORGANISATION, Database, OrganisationId
+from server.keyring import Keyring, Place, load_keyring
+from server.migrations import alembic_config, find_revision, is_current, upgrade
+from server.models import DataKey, InboxMessage, LogEntry, MessageState, User, UserRole, Visit
+from server.sealed import Answers, Eligibility, open_message
+from server.settings import load_settings
+from tests.conftest import _PASSWORD_HASH, CARDIOLOGY, PASSWORD, ROSA
+from tests.test_cli import Installation
+from tests.visitors import OWN_PAGE, Visitor, open_site
+
+REJECTED = b"TC-9;ausl-toscana;dopodomani;BERTOLUCCI"
+NEWEST = ScriptDirectory.from_config(alembic_config()).get_current_head()
+NOTE = "Compenso discreto, riduce il diuretico."
+NOW = datetime.now(UTC)
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """An installation that an older version has left."""
+
+    installation: Installation
+    url: str
+    keyring: Keyring
+
+    @property
+    def data_dir(self) -> Path:
+        return self.installation.folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def postgres(request: pytest.FixtureRequest) -> str:
+    """Where the PostgreSQL is; empty for SQLite."""
+    if request.param == "sqlite":
+        return ""
+    return str(request.getfixturevalue("postgres_address"))
+
+
+@pytest.fixture
+async def empty_url(postgres: str, data_dir: Path) -> AsyncIterator[str]:
+    """A database with nothing in it."""
+    if not postgres:
+        yield f"sqlite+aiosqlite:///{data_dir / 'accanto.db'}"
+        return
+    name = f"old_{next(_numbers)}"
+    connection = await asyncpg.connect("postgresql" + postgres.format("postgres"))
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield "postgresql+asyncpg" + postgres.format(name)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture(params=["0001", "0002"])
+async def old(
+    request: pytest.FixtureRequest, empty_url: str, postgres: str, data_dir: Path, keyring: Keyring
+) -> Old:
+    database = Database(empty_url)
+    data_dir.chmod(0o700)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(upgrade, request.param)
+        tables = MetaData()
+        await connection.run_sync(tables.reflect)
+        writer = _Writer(AsyncSession(connection), tables, keyring)
+        await _fill(writer)
+        await (_fill_0001 if request.param == "0001" else _fill_0002)(writer)
+    await database.close()
+    extra = {"ACCANTO_DATABASE_URL": empty_url} if postgres else {}
+    return Old(Installation(data_dir, **extra), empty_url, keyring)
+
+
+class _Writer:
+    """Writes rows as they were in the older schema; what is sealed is sealed with real keys."""
+
+    def __init__(self, session: AsyncSession, tables: MetaData, keyring: Keyring) -> None:
+        self.keyring = keyring
+        self.session = session
+        self.session.info["organisation"] = EVERY_ORGANISATION
+        self._tables = tables
+
+    async def add(self, table: str, **values: object) -> None:
+        if "organisation_id" in self._tables.tables[table].columns:
+            values.setdefault("organisation_id", "org1")
+        await self.session.execute(insert(self._tables.tables[table]).values(values))
+
+    async def seal(
+        self, kind: str, id_: str, field: str, content: object, visit: str = ""
+    ) -> bytes:
+        place = Place(OrganisationId("org1"), kind, id_, field, 1, visit=visit)
+        plain = content if isinstance(content, bytes) else msgspec.json.encode(content)
+        sealed = await self.keyring.seal(self.session, place, plain)
+        await self.session.flush()
+        return sealed
+
+
+async def _fill(to: _Writer) -> None:
+    """A morning of 0.1.0: one visit that took place, one that is to come."""
+    await to.add(
+        "organisation", id="org1", code="ausl-toscana", name="Azienda USL Toscana Centro",
+        desk_phone="055 123 4567", is_totp_required=False, is_relay_only=False,
+    )  # fmt: skip
+    to.keyring.add_organisation(to.session, OrganisationId("org1"))
+    await to.session.flush()
+    await to.add("clinic", id="clinic1", code="CARD-01", name="Cardiologia")
+    for role in UserRole:
+        await to.add(
+            "user", id=role.value, username=role.value, password_hash=_PASSWORD_HASH, title="",
+            role=role.value, given_name="Anna", family_name="Bianchi", failed_logins=0,
+            code="M1" if role is UserRole.CLINICIAN else None, is_disabled=False,
+        )  # fmt: skip
+    await to.add("source", id="source1", code="cup")
+    await to.add(
+        "patient", id="rosa", codice_fiscale_index="a" * 32, identity_version=1,
+        sealed_identity=await to.seal("patient", "rosa", "identity", ROSA),
+    )  # fmt: skip
+    for number, start in ((1, NOW - timedelta(hours=3)), (2, NOW + timedelta(minutes=20))):
+        await to.add(
+            "appointment", id=f"app{number}", source_id="source1", booking_code=f"TC-000{number}",
+            patient_id="rosa", clinic_id="clinic1", clinician_id="clinician", clinician_code="M1",
+            status="booked", start=start, end=start + timedelta(minutes=20), priority="B",
+            is_first_visit=False, details_version=1, import_digest="", created_at=NOW,
+            updated_at=NOW,
+            sealed_details=await to.seal("appointment", f"app{number}", "details", CARDIOLOGY),
+        )  # fmt: skip
+    began = NOW - timedelta(hours=3)
+    common = {"link_version": 1, "late_minutes": 0, "failed_claims": 0}
+    ground = Eligibility(ground="follow_up")
+    await to.add(
+        "visit", id="past", appointment_id="app1", locator="locatorpast00000", state="ended",
+        outcome="completed", outcome_reason="", waiting_since=began, admitted_at=began,
+        ended_at=NOW - timedelta(hours=2), identity_confirmed_at=began,
+        eligibility_confirmed_at=began,
+        sealed_eligibility=await to.seal("visit", "past", "eligibility", ground, "past"), **common,
+    )  # fmt: skip
+    await to.add(
+        "visit", id="next", appointment_id="app2", locator="locatornext00000", state="booked",
+        outcome_reason="", **common,
+    )  # fmt: skip
+    answers = Answers(address="Via dei Serragli 12")
+    await to.add(
+        "check_in", visit_id="past", version=1, updated_at=began, completed_at=began,
+        sealed_answers=await to.seal("check_in", "past", "answers", answers, "past"),
+    )  # fmt: skip
+    await to.add(
+        "consent", id="consent1", visit_id="past", kind="visit", is_given=True, text_version="1",
+        text_hash="b" * 64, language="it", answered_at=began,
+    )  # fmt: skip
+    await to.add(
+        "device", id="device1", visit_id="past", token_hash="c" * 64, link_version=1,
+        claimed_at=began,
+    )  # fmt: skip
+    await to.add(
+        "note", visit_id="past", version=1, author_id="clinician", saved_at=began,
+        sealed_text=await to.seal("note", "past", "text", NOTE.encode(), "past"),
+    )  # fmt: skip
+    acts = (Act.BOOKING_IMPORTED, Act.LINK_CLAIMED, Act.LINK_READ, Act.LINK_REVOKED)
+    for number, act in enumerate(acts, 1):
+        entry = Entry(began, act, ActorRole.SYSTEM, visit="past").canonical()
+        await to.add("log_entry", seq=number, visit_id="past", entry=entry)
+    await to.add("log_head", size=len(acts))
+
+
+async def _fill_0001(to: _Writer) -> None:
+    for number, (raw, reason) in enumerate(
+        ((REJECTED, "not_a_date"), (b'{"resourceType":"Appointment"}', "already_cancelled")), 1
+    ):
+        await to.add(
+            "import_issue", id=f"issue{number}", source_id="source1", line=number + 3,
+            field="inizio", reason=reason, created_at=NOW - timedelta(days=40),
+            sealed_raw=await to.seal("import_issue", f"issue{number}", "raw", raw),
+        )  # fmt: skip
+
+
+async def _fill_0002(to: _Writer) -> None:
+    """What the CUP link had written."""
+    place = Place(
+        OrganisationId("org1"), "inbox_message", "issue1", "raw", 1,
+        key_owner=f"inbox:source1:{NOW:%Y-%m}",
+    )  # fmt: skip
+    await to.add(
+        "inbox_message", id="issue1", source_id="source1", connector="csv", content_digest="d" * 32,
+        booking_code="TC-9", event="", message_order="", state="quarantined", reason="not_a_date",
+        field="inizio", warnings="", line=4, visit_id=None, repeats=0, received_at=NOW,
+        decided_at=NOW, sealed_raw=await to.keyring.seal(to.session, place, REJECTED),
+    )  # fmt: skip
+    await to.add(
+        "outbox_event", id="event1", source_id="source1", visit_id="past", kind="ended",
+        facts='{"outcome": "completed"}', state="withheld", reason="", attempts=0, created_at=NOW,
+    )  # fmt: skip
+    await to.add(
+        "patient_message", id="letter1", visit_id="next", kind="invitation", occasion="",
+        parameters="{}", state="withheld", reason="", attempts=0, created_at=NOW, due_at=NOW,
+    )  # fmt: skip
+    await to.add(
+        "phase_change", id="phase1", phase="collaudo", pilot_clinics=[], changed_at=NOW,
+        changed_by="",
+    )  # fmt: skip
+    await to.add("visit_change", visit_id="next", kind="moved", changed_at=NOW)
+
+
+# ---- bringing it up ----------------------------------------------------------------------
+
+
+async def test_old_data_is_served_to_the_last_row(old: Old) -> None:
+    assert "accanto migrate" in await asyncio.to_thread(old.installation.fail, "appointments")
+    await asyncio.to_thread(old.installation.succeed, "migrate")
+    await asyncio.to_thread(old.installation.succeed, "migrate")
+
+    database = Database(old.url)
+    assert await is_current(database)
+    proofs = await prove(database, old.keyring)
+    assert proofs[1] == "the session log has all of its 4 lines"
+    async with open_site(database, old.url, old.data_dir) as site:
+        clinician = await _log_in(site.stranger, "clinician")
+        agenda = await clinician.get("/agenda")
+        note = await clinician.get("/visits/past/note")
+        visit = await clinician.get("/visits/next")
+        timeline = await (await _log_in(site.stranger, "manager")).get("/sessions/past")
+        board = await (await _log_in(site.stranger, "desk")).get("/desk")
+        quarantine = await (await _log_in(site.stranger, "administrator")).get("/admin/quarantine")
+    await database.close()
+
+    assert [agenda.status, note.status, visit.status, board.status] == [200] * 4
+    assert "Bertolucci" in agenda.text
+    assert json.loads(note.text)["text"] == NOTE
+    assert CARDIOLOGY.question in visit.text
+    assert timeline.status == quarantine.status == 200
+    assert "issue1" in quarantine.text
+
+
+async def test_rows_that_could_not_be_read_wait_in_quarantine(old: Old) -> None:
+    await asyncio.to_thread(old.installation.succeed, "migrate")
+
+    database = Database(old.url)
+    async with database.read(EVERY_ORGANISATION) as session:
+        rows = {row.id: row for row in await session.scalars(select(InboxMessage))}
+        opened = {id_: await open_message(old.keyring, session, row) for id_, row in rows.items()}
+        owners = set(await session.scalars(select(DataKey.owner)))
+    await database.close()
+    assert opened["issue1"] == REJECTED
+    assert rows["issue1"].state is MessageState.QUARANTINED
+    assert (rows["issue1"].reason, rows["issue1"].field) == ("not_a_date", "inizio")
+    assert {row.reason for id_, row in rows.items() if id_ == "issue2"} <= {"unreadable"}
+    assert not any(owner.startswith("import_issue") for owner in owners)
+    shown = await asyncio.to_thread(old.installation.succeed, "cup", "quarantine")
+    assert "issue1" in shown
+    again = await asyncio.to_thread(old.installation.fail, "cup", "replay", "--all")
+    assert "issue1" in again
+
+
+async def test_without_the_right_keys_nothing_is_dropped(old: Old) -> None:
+    database = Database(old.url)
+    before = await _find_revision(database)
+    root_key = old.data_dir / "keys" / "root.key"
+    good = root_key.read_bytes()
+
+    root_key.write_bytes(bytes(32))
+    said = await asyncio.to_thread(old.installation, "migrate")
+    after = await _find_revision(database)
+    root_key.write_bytes(good)
+    await asyncio.to_thread(old.installation.succeed, "migrate")
+
+    assert (said.returncode, after) == ((1, "0001") if before == "0001" else (0, NEWEST))
+    assert await _find_revision(database) == NEWEST
+    async with database.read(EVERY_ORGANISATION) as session:
+        kept = await session.get_one(InboxMessage, "issue1")
+        assert await open_message(old.keyring, session, kept) == REJECTED
+    await database.close()
+
+
+async def _find_revision(database: Database) -> str | None:
+    async with database.engine.connect() as connection:
+        return await connection.run_sync(find_revision)
+
+
+async def test_backup_of_the_version_before_comes_back_migrated(old: Old, tmp_path: Path) -> None:
+    settings = load_settings(
+        old.data_dir, database_url=old.installation.environment.get("ACCANTO_DATABASE_URL")
+    )
+    await take_backup(settings, tmp_path / "d", tmp_path / "k", NOW)
+
+    done = await restore_backup(tmp_path / "home", tmp_path / "d", tmp_path / "k")
+
+    assert done.manifest.revision in {"0001", "0002"}
+    database = Database(load_settings(tmp_path / "home").database)
+    assert await is_current(database)
+    async with database.read(EVERY_ORGANISATION) as session:
+        assert (await session.get_one(Visit, "past")).suitability is None
+        kept = await session.get_one(InboxMessage, "issue1")
+        keyring = load_keyring(tmp_path / "home")
+        assert await open_message(keyring, session, kept) == REJECTED
+        assert len(list(await session.scalars(select(LogEntry)))) == 4
+        assert len(list(await session.scalars(select(User)))) == len(UserRole)
+    await database.close()
+
+
+async def _log_in(stranger: Visitor, username: str) -> Visitor:
+    """By password, as on the morning after the upgrade."""
+    form = {"username": username, "password": PASSWORD}
+    answer = await stranger.ask("POST", "/login", OWN_PAGE, data=form)
+    assert answer.status == 303, answer.text
+    token = answer.headers["Set-Cookie"].partition(";")[0].partition("=")[2]
+    return Visitor(stranger.session, stranger.origin, {"session": token})
