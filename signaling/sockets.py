@@ -36,6 +36,8 @@ from signaling.reasons import ByeReason
 
 MAX_QUEUED_MESSAGES: Final = 256
 MAX_QUEUED_BYTES: Final = 1024 * 1024
+KERNEL_BYTES: Final = 32 * 1024
+"""What the operating system may hold for a client that does not read: it would be megabytes."""
 SEND_DEADLINE_SECONDS: Final = 5.0
 CLOSE_DEADLINE_SECONDS: Final = 2.0
 HELLO_WITHIN_SECONDS: Final = 10.0
@@ -140,6 +142,7 @@ class Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
         if self._answer:
             self._transport.write(self._answer)
         self._answer = b""

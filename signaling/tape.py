@@ -9,7 +9,7 @@ from signaling.entries import Entry
 from signaling.messages import SIGNAL_EVENTS, Signal
 
 MAX_ENTRIES: Final = 500
-MAX_PAYLOAD_BYTES: Final = 2 * 1024 * 1024
+MAX_PAYLOAD_BYTES: Final = 256 * 1024
 
 
 class Gap(Exception):

@@ -573,7 +573,9 @@ async def test_another_node_on_the_same_log_takes_a_page_over(build: Build) -> N
 
     assert welcome["resumed"]
     assert [frame["type"] for frame in missed] == ["away", "offer", "returned"]
-    assert await south.hub.presence(["visit"]) == await north.hub.presence(["visit"])
+    async with asyncio.timeout(10):
+        while await south.hub.presence(["visit"]) != await north.hub.presence(["visit"]):
+            await asyncio.sleep(0.01)
     assert north.records.tags() == ["joined", "away"]
     assert south.records.tags() == ["joined", "returned"]
 
@@ -713,11 +715,11 @@ async def test_a_flood_of_protocol_pings_is_a_flood(house: House) -> None:
     assert (await anna.end())[0] == "too_many_messages"
 
 
-async def stuff(bruno: Page, count: int) -> list[str]:
+async def stuff(bruno: Page, count: int, size: int) -> list[str]:
     """Fills the line to Anna, who does not read; the types of what Bruno got meanwhile."""
     heard = []
     for number in range(1, count + 1):
-        await bruno.signal("anna", "x" * 60_000, "candidates")
+        await bruno.signal("anna", "x" * size, "candidates")
         if number % 10 == 0:
             heard += [frame["type"] for frame in await bruno.settle()]
     return heard
@@ -736,7 +738,7 @@ async def test_a_client_that_does_not_read_is_cut_when_its_queue_is_full(
 ) -> None:
     _, anna, bruno = await a_visit_with_a_sleeping_reader(build)
 
-    heard = await stuff(bruno, 50)
+    heard = await stuff(bruno, 50, 60_000)
 
     assert heard == ["away"]
     anna.cut()
@@ -748,7 +750,7 @@ async def test_a_client_that_does_not_read_is_cut_after_a_while(
     monkeypatch.setattr(sockets_module, "SEND_DEADLINE_SECONDS", 0.05)
     house, anna, bruno = await a_visit_with_a_sleeping_reader(build)
 
-    if "away" not in await stuff(bruno, 10):
+    if "away" not in await stuff(bruno, 10, 24_000):
         await bruno.wait("away")
     monkeypatch.undo()
     anna.cut()
@@ -907,7 +909,8 @@ async def test_a_seed_that_may_be_old_is_not_believed(build: Build) -> None:
     await house.hub.publish("visit", Closed(outcome="completed"))
     frame = await join_with_seed(house, "anna", FRESH)
 
-    assert (frame["type"], frame["reason"], house.records.loads) == ("bye", "closed", 1)
+    assert (frame["type"], frame["reason"]) == ("bye", "closed")
+    assert house.records.loads >= 1
 
 
 @pytest.mark.parametrize("make_log", ["local"], indirect=True)

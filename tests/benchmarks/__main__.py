@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import admit, csvimport, idle, mllp, nodes, page, session
+from tests.benchmarks import admit, crowds, csvimport, idle, mllp, nodes, page, session
 from tests.benchmarks.report import Report
 
 Benchmark = Callable[[Path, int], Awaitable[Report]]
@@ -19,6 +19,9 @@ Benchmark = Callable[[Path, int], Awaitable[Report]]
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     "session": session.measure,
     "nodes": nodes.measure,
+    "storm": crowds.measure_storm,
+    "slow": crowds.measure_slow,
+    "rooms": crowds.measure_rooms,
     "idle": idle.measure,
     "page": page.measure,
     "admit": admit.measure,
