@@ -134,14 +134,34 @@ class Database:
         await self.engine.dispose()
 
 
+_PASSING_OF_SQLITE: Final = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+)
+_PASSING_OF_POSTGRESQL: Final = frozenset({"53", "57"})
+"""Resources (a full disk, too many connections), and a server that is being stopped."""
+
+
 def is_away(error: BaseException) -> bool:
-    """Whether the database cannot be reached now, or is too busy: the same may work in a while."""
+    """Whether the database cannot be reached, is too busy or has no room: the same may work in a
+    while."""
     if isinstance(error, PoolTimeout):
         return True
     if not isinstance(error, DBAPIError):
         return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return error.connection_invalidated or code == sqlite3.SQLITE_BUSY
+    return (
+        error.connection_invalidated
+        or getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING_OF_SQLITE
+        or str(getattr(error.orig, "sqlstate", ""))[:2] in _PASSING_OF_POSTGRESQL
+    )
+
+
+def name_cause(error: BaseException) -> str:
+    """The database's own word for what is wrong, for the log: ``SQLITE_FULL``, ``53100``…"""
+    cause = getattr(error, "orig", error)
+    for name in ("sqlite_errorname", "sqlstate"):
+        if word := getattr(cause, name, None):
+            return str(word)
+    return type(cause).__name__
 
 
 async def count_changed(session: AsyncSession, change: Update | Delete) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server.db import is_away
+from server.db import is_away, name_cause
 from server.errors import (
     AccantoError,
     Forbidden,
@@ -83,6 +83,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return _error_response(request, wrapped)
     except Exception as error:
         if is_away(error):
+            logger.warning("database unavailable cause=%s", name_cause(error))
             return _error_response(request, Unavailable())
         fault_id = new_id()
         logger.exception("request failed fault=%s method=%s", fault_id, request.method)
