@@ -27,6 +27,7 @@ from tests.browser.chromium import FLAGS
 
 _WIDTH, _HEIGHT, _FRAMES = 320, 240, 10
 _SAMPLE_RATE: Final = 48_000
+_START_SECONDS: Final = 120
 PATIENCE_MS: Final = 20_000
 
 _COLOUR_JS: Final = """(video) => {
@@ -91,7 +92,7 @@ async def start_accanto(
             env=environment | {"PYTHONUNBUFFERED": "1"},
         )
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 45)
+    line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
     assert line, log.read_text(errors="replace")
     return process, line.decode()
 

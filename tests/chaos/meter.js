@@ -1,6 +1,7 @@
 // Runs in a page before its own scripts and keeps what happens to its media, for the checks to
 // read: when each frame of the remote picture was painted, what of the voice has come so far,
-// and the turns of every peer connection and socket. It changes nothing.
+// the turns of every peer connection and socket, and when the page said that it reconnects. It
+// changes nothing.
 (() => {
   const EVERY_MS = 100;
   const meter = { frames: [], voice: [], turns: [] };
@@ -64,7 +65,15 @@
     video.requestVideoFrameCallback(keep);
   };
 
+  let isNoticed = false;
+  const lookForNotice = () => {
+    const isShown = Boolean(document.querySelector('[data-hook="reconnecting"]:not([hidden])'));
+    if (isShown !== isNoticed) tell(isShown ? "notice shown" : "notice hidden");
+    isNoticed = isShown;
+  };
+
   setInterval(async () => {
+    lookForNotice();
     const video = document.querySelector('[data-testid="remote-video"]');
     if (video && video !== watched) watch(video);
     const open = connections.filter((each) => each.signalingState !== "closed");

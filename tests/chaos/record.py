@@ -66,9 +66,12 @@ class Record:
         _begun.add(scenario)
         _records[scenario] = self
 
-    def missing(self, rounds: int) -> Iterator[int]:
-        """The numbers of the rounds to be played yet; ``ROUNDS`` says how many there are in all."""
-        wanted = int(os.environ.get("ROUNDS", rounds))
+    def missing(self, rounds: int, *, times: int = 1) -> Iterator[int]:
+        """The numbers of the rounds to be played yet.
+
+        ``ROUNDS`` says how many there are in all; each has ``times`` samples.
+        """
+        wanted = int(os.environ.get("ROUNDS", rounds)) * times
         return iter(range(len(self.load()), wanted))
 
     def load(self) -> list[Figures]:
