@@ -133,9 +133,10 @@ export class Lifeline extends Emitter {
     this.#setArrivals(NOTHING_KNOWN);
   }
 
-  /** A side has come back to the room, or the connection has: everything is proven again. */
+  /** A side has come back to the room, or the connection has: all is proven again, and given time. */
   begin() {
-    this.#proof.begin(Date.now());
+    this.#steppedAt = Date.now();
+    this.#proof.begin(this.#steppedAt);
     this.#proven = { audio: false, video: false };
     this.#heardPulse = null;
   }
