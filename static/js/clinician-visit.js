@@ -13,7 +13,7 @@
  * - patient-state: words about where the patient is (role=status)
  * - screen-share: button; picture-in-picture: button, hidden where the browser cannot
  *
- * `document` receives `accanto:quality` (see quality.js) every two seconds of a call.
+ * What is said of the line has the hooks of line-view.js.
  */
 
 import { Alerts } from "./alerts.js";

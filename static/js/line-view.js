@@ -78,6 +78,11 @@ export class LineView {
     say("line-outgoing", words[this.#outgoing.level]);
   }
 
+  sayAway() {
+    say("line-incoming", _("No line"));
+    say("line-outgoing", _("No line"));
+  }
+
   /** @param {Ends} ends */
   sayPicture(ends) {
     const words = this.#pictureWords(ends);

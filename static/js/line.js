@@ -24,7 +24,8 @@ import { findVerdict } from "./verdict-words.js";
 /** @typedef {{rung: Rung, choice: Choice, concealedPercent: number}} Told what a page says of itself */
 
 const NETWORK_NEW_FOR_MS = 5000;
-const LONGEST_INTERVAL_S = 60;
+const LONGEST_INTERVAL_S = 12;
+const AWAY_AFTER_MS = 2000;
 const VERDICT_EVERY_MS = 45_000;
 /** @type {Told} */
 const UNTOLD = { rung: "sd", choice: "automatic", concealedPercent: 0 };
@@ -128,6 +129,7 @@ export class Line {
   /** @param {Second} second */
   #onSecond({ atMs, incoming, outgoing, availableKbps, worstLossPercent }) {
     const isArriving = this.#watchOutages(atMs, (incoming?.packets ?? 0) > 0);
+    if (atMs - this.#watch.goodAtMs > AWAY_AFTER_MS) this.#view.sayAway();
     if (!incoming || !outgoing) return;
     this.#ladder = step(this.#ladder, {
       atMs,
@@ -185,7 +187,8 @@ export class Line {
     this.#heardConcealedPercent = incoming.concealedPercent;
     this.#tell();
     const room = this.#session.room;
-    if (!room || incoming.seconds > LONGEST_INTERVAL_S) return;
+    const wasAsleep = incoming.seconds > LONGEST_INTERVAL_S;
+    if (!room || wasAsleep) return;
     const began_at = this.#serverTime(beganAtMs);
     const sees = showsPicture(peerOf(room)) ? this.#told.rung : "off";
     const shows = showsPicture(selfOf(room)) ? rungOf(this.#ladder) : "off";
