@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 from aiohttp import WSCloseCode, hdrs, web
 
+from signaling.acks import Acks
 from signaling.bus import RoomLog
 from signaling.door import Door
 from signaling.handshake import answer_to, find_opening
@@ -26,7 +27,7 @@ from signaling.reasons import ByeReason, Refused
 from signaling.rooms import RoomHooks, Rooms
 from signaling.seed import RoomSeed
 from signaling.siblings import Siblings
-from signaling.sockets import Acks, Socket
+from signaling.sockets import Socket
 from signaling.tickets import NONCE_BYTES, issue_ticket
 
 __all__ = ["Hub", "Refused", "RoomHooks", "RoomSeed"]

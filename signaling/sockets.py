@@ -18,6 +18,7 @@ from typing import Final, Protocol, cast
 import msgspec
 from aiohttp import WSCloseCode
 
+from signaling.acks import Acks
 from signaling.frames import (
     BINARY,
     CLOSE,
@@ -43,7 +44,6 @@ CLOSE_DEADLINE_SECONDS: Final = 2.0
 HELLO_WITHIN_SECONDS: Final = 10.0
 PING_AFTER_SECONDS: Final = 15.0
 CUT_AFTER_SECONDS: Final = 30.0
-ACK_DELAY_SECONDS: Final = 0.2
 
 _PING_FRAME: Final = control_frame(PING)
 
@@ -62,54 +62,15 @@ class Listener(Protocol):
         """The connection is gone. Called once, last."""
 
 
-class Acks:
-    """The acknowledgements that found no other frame to travel with: one timer for all."""
-
-    __slots__ = ("_due",)
-
-    def __init__(self) -> None:
-        self._due: list[Socket] = []
-
-    def add(self, socket: Socket) -> None:
-        if not self._due:
-            asyncio.get_running_loop().call_later(ACK_DELAY_SECONDS, self._send)
-        self._due.append(socket)
-
-    def _send(self) -> None:
-        due, self._due = self._due, []
-        for one in due:
-            one.send_ack()
-
-
 class Socket(asyncio.Protocol):
     """The two directions of one WebSocket and its end."""
 
     __slots__ = (
-        "_acked",
-        "_acks",
-        "_answer",
-        "_bucket",
-        "_deadline",
-        "_heard_at",
-        "_held",
-        "_in_flight",
-        "_is_ack_due",
-        "_is_flush_due",
-        "_loop",
-        "_queue",
-        "_queued_bytes",
-        "_reader",
-        "_skipped",
-        "_stall",
-        "_taken",
-        "_transport",
-        "id",
-        "is_movable",
-        "is_moved",
-        "is_over",
-        "listener",
+        "_acked", "_acks", "_answer", "_bucket", "_deadline", "_heard_at", "_held", "_in_flight",
+        "_is_ack_due", "_is_flush_due", "_loop", "_queue", "_queued_bytes", "_reader", "_skipped",
+        "_stall", "_taken", "_transport", "id", "is_movable", "is_moved", "is_over", "listener",
         "on_lost",
-    )
+    )  # fmt: skip
 
     _transport: asyncio.Transport
     listener: Listener
