@@ -56,7 +56,8 @@ class Readiness:
         return [*failing, Part.DRAINING] if self.is_draining else failing
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
-        """Leave no question behind at the end."""
+        """Ask once before the first to come, and leave no question behind at the end."""
+        await self.load_failing()
         yield
         for task in self._asked.values():
             task.cancel()

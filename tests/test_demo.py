@@ -8,22 +8,26 @@ import json
 import signal
 import socket
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 from zoneinfo import ZoneInfo
 
+import psutil
 import pytest
 from codicefiscale import codicefiscale
 from test_cli import ACCANTO, Installation, clean_environment
 
 from server.cup.booking import Booking
 from server.cup.csvfile.mapping import parse_csv
-from server.demo import people
+from server.demo import people, run_demo
 from server.demo.day import (
     MAIN_BOOKING,
     codice_fiscale_of,
@@ -32,6 +36,7 @@ from server.demo.day import (
     render_bundle,
     render_csv,
 )
+from server.errors import CommandFailed
 from server.passwords import hash_password
 from server.sources import SourceSettings
 
@@ -97,6 +102,80 @@ def test_folder_of_a_demo_holds_no_name_of_a_patient_and_no_secret(tmp_path: Pat
     secret = announced["patient_url"].partition("#")[2]
     for text in (secret, secret[:26], announced["clinician_password"], "scompenso", "000 100"):
         assert text.encode() not in everything, text
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Where PostgreSQL's own user may go, too: this may run as root."""
+    with tempfile.TemporaryDirectory(prefix="accanto-demo-") as folder:
+        yield Path(folder)
+
+
+def test_nodes_share_a_port_and_outlive_one_of_them(open_folder: Path) -> None:
+    folder = open_folder / "demo"
+
+    with running_demo(folder, "--nodes", "2", "--port", "0") as (announced, _):
+        assert set(announced) == KEYS | {"node_urls", "node_pids"}
+        nodes = [psutil.Process(pid) for pid in announced["node_pids"]]
+        beside = nodes[0].parent().children()
+        beside.append(psutil.Process(read_pid(folder / "postgres" / "postmaster.pid")))
+        assert len(beside) == 4
+        own, foreign = announced["node_urls"], "http://127.0.0.1:1"
+        for url in (announced["base_url"], *own):
+            wait_until_ready(url)
+        assert [open_socket(own[0], origin) for origin in (own[0], own[1], foreign)] == [
+            101, 403, 403,
+        ]  # fmt: skip
+        assert [log_in(own[0], origin) for origin in (own[0], own[1])] == [401, 403]
+
+        nodes[0].kill()
+        nodes[0].wait()
+
+        for url in (announced["base_url"], own[1]):
+            wait_until_ready(url)
+        assert "ACCANTO_DATABASE_URL=postgresql+asyncpg://" in (folder / "accanto.env").read_text()
+    _, left = psutil.wait_procs(beside, 30)
+    assert not left
+
+    with pytest.raises(CommandFailed, match="with --nodes"):
+        asyncio.run(run_demo(folder, 0, 1, is_json=True, now=datetime.now(UTC)))
+
+
+def wait_until_ready(url: str) -> None:
+    end = time.monotonic() + 30
+    while True:
+        with suppress(HTTPError):
+            urlopen(url + "/readyz").close()  # noqa: S310
+            return
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def read_pid(path: Path) -> int:
+    return int(path.read_text().split()[0])
+
+
+def open_socket(url: str, origin: str) -> int:
+    """The status of a handshake as a page of ``origin`` makes it."""
+    place = url.removeprefix("http://")
+    host, port = place.split(":")
+    head = (
+        f"GET /ws HTTP/1.1\r\nHost: {place}\r\nOrigin: {origin}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), 10) as connection:
+        connection.sendall(head.encode())
+        return int(connection.recv(64).split()[1])
+
+
+def log_in(url: str, origin: str) -> int:
+    """The status of an empty log-in form that a page of ``origin`` sends."""
+    request = Request(url + "/login", b"username=&password=", {"Origin": origin})  # noqa: S310
+    with pytest.raises(HTTPError) as refused:
+        urlopen(request)  # noqa: S310
+    refused.value.close()
+    return refused.value.code
 
 
 def read_folder(folder: Path) -> bytes:

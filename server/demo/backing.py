@@ -1,7 +1,8 @@
 """The PostgreSQL and the Valkey of a demonstration with several nodes, from pip packages.
 
 They run as long as the demonstration: the records are in its folder, Valkey keeps nothing. In a
-real installation both are the machine's own services.
+real installation both are the machine's own services. PostgreSQL never runs as root: who starts
+the demonstration as root lets its user through to the folder, by the rights of all above it.
 """
 
 from __future__ import annotations
