@@ -1,1 +1,1 @@
-"""Media and its sealed store. The only package that uses aiortc, and never in the process that serves."""
+"""Media and its sealed store. The only package that uses aiortc, in processes of their own."""

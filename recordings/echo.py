@@ -25,7 +25,7 @@ from recordings.guard import GuardedPeerConnection
 from recordings.passthrough import FrameTrack, ask_key_frame, on_key_frame_wanted, tap
 
 IDLE_SECONDS: Final = 6.0
-MOST_SENT_BYTES: Final = 4_000_000
+MOST_SENT_BYTES: Final = 2_000_000
 _CHUNK: Final = bytes(8 * 1024)
 _BUFFERED_BYTES: Final = 128 * 1024
 _REPORT_SECONDS: Final = 0.2

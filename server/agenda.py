@@ -40,6 +40,7 @@ from server.models import (
     VisitState,
 )
 from server.pages import json_response
+from server.readiness import load_newest_tests
 from server.sealed import (
     Answers,
     Details,
@@ -149,6 +150,7 @@ async def show_agenda(request: web.Request) -> web.StreamResponse:
         await warm_keys(request.app[KEYRING], session, visits)
         signs = await _load_signs(request, session, visits)
         rows = [await _make_row(request, session, visit, signs, words) for visit in visits]
+        line_tests = await load_newest_tests(session, [visit.id for visit in visits])
         unassigned = await load_unassigned(session, *day_bounds(now))
     return request.app[PAGES].render(
         request,
@@ -157,6 +159,7 @@ async def show_agenda(request: web.Request) -> web.StreamResponse:
         now=now,
         rows=rows,
         unassigned=unassigned,
+        line_tests=line_tests,
         next_row=next((row for row in rows if row.visit.appointment.start > now), None),
         late_minutes=max((row.visit.late_minutes for row in rows), default=0),
         late_choices=LATE_CHOICES,

@@ -255,7 +255,7 @@ async def test_nothing_is_sent_to_an_address_that_an_offer_names(host: EchoHost)
         channel.on("open", is_open.set)
         await connection.setLocalDescription(await connection.createOffer())
         port = third.getsockname()[1]
-        named = f"a=candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host\r\n"
+        named = f"a=candidate:1 1 udp 4294967295 127.0.0.1 {port} typ host\r\n"
         offer = connection.localDescription.sdp + named
         answer = await host.answer("one", offer)
         await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))

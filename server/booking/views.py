@@ -13,7 +13,8 @@ from server.booking.store import (
     save_cancel_request,
     save_confirmation,
 )
-from server.services import DATABASE, KEYRING, PAGES, now_of
+from server.readiness import is_line_test_open
+from server.services import DATABASE, KEYRING, PAGES, SETTINGS, now_of
 
 _LONGEST_REASON: Final = 500
 
@@ -86,6 +87,7 @@ def _render(
     is_moved: bool = False,
 ) -> web.Response:
     organisation, appointment = standing.organisation, standing.appointment
+    hours = request.app[SETTINGS].line_test_hours
     return request.app[PAGES].render(
         request,
         template,
@@ -97,6 +99,7 @@ def _render(
         start=appointment.start,
         seen=appointment.start.isoformat(),
         doctor=appointment.clinician.display_name if appointment.clinician else "",
+        is_line_test_open=is_line_test_open(standing.visit, appointment, now_of(request), hours),
         is_missing=is_missing,
         is_moved=is_moved,
     )

@@ -13,7 +13,8 @@ from server.checkin.store import Progress, leave_waiting_room, load_progress, sa
 from server.checkin.texts import consent_text
 from server.joinlink import CHECK_IN_OPENS, ROOM_OPENS, LinkPhase, is_answer_open, link_phase
 from server.models import ConsentKind, VisitState
-from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
+from server.readiness import is_line_test_open
+from server.services import DATABASE, HUB, KEYRING, PAGES, SETTINGS, now_of
 
 _CLOSED: Final = frozenset({LinkPhase.DEAD, LinkPhase.EXPIRED, LinkPhase.REPORT})
 _STEPS_OPEN: Final = frozenset({LinkPhase.CHECK_IN, LinkPhase.ROOM})
@@ -123,6 +124,7 @@ def render(
 ) -> web.Response:
     """A page of this patient."""
     appointment, now = progress.visit.appointment, now_of(request)
+    hours = request.app[SETTINGS].line_test_hours
     return request.app[PAGES].render(
         request,
         template,
@@ -135,6 +137,7 @@ def render(
         appointment=appointment,
         is_answer_open=is_answer_open(progress.visit, appointment, now),
         is_visit_near=_phase(progress, now) is LinkPhase.ROOM,
+        is_line_test_open=is_line_test_open(progress.visit, appointment, now, hours),
         **context,
     )
 

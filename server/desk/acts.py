@@ -16,6 +16,7 @@ from server.db import OrganisationId, count_changed
 from server.desk.board import Line
 from server.desk.contact import Contact, contact_of, read_contact
 from server.desk.lines import load_visit_line, today
+from server.desk.linetests import load_told_tests
 from server.desk.views import say_line
 from server.errors import Conflict, InvalidInput, NotFound
 from server.joinlink import JoinLink, LinkPhase, derive_link, link_phase
@@ -269,13 +270,15 @@ async def _render(
     is_unassigned = visit.appointment.clinician_id is None
     clinicians = await session.scalars(_clinicians(actor.organisation)) if is_unassigned else ()
     base_url = request.app[SETTINGS].base_url
+    words = request.app[PAGES].translator(request)
     address = f"{base_url}/v/{visit.locator}"
     return request.app[PAGES].render(
         request,
         "staff/desk_visit.html",
         status=400 if wrong else 200,
         actor=actor,
-        said=say_line(request.app[PAGES].translator(request), line),
+        said=say_line(words, line),
+        line_tests=await load_told_tests(session, words, visit.id),
         organisation=organisation,
         clinicians=list(clinicians),
         phase=link_phase(visit, visit.appointment, now_of(request)),

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from server.models import AppointmentStatus, Visit, VisitState
+from server.models import AppointmentStatus, LineTest, Visit, VisitState
+from server.readiness import problems_of
 from server.sealed import Answers, Identity
 
 FAILED_CLAIMS: Final = 3
@@ -24,6 +25,7 @@ class Problem(StrEnum):
     DROPPED = "dropped"
     CLAIM_FAILING = "claim_failing"
     TEST_FAILED = "test_failed"
+    LINE_TEST_FAILED = "line_test_failed"
     WAITING_LONG = "waiting_long"
     NOT_OPENED = "not_opened"
     UNASSIGNED = "unassigned"
@@ -48,6 +50,7 @@ _ACTS: Final = {
     Problem.DROPPED: NextAct.CALL_PATIENT,
     Problem.CLAIM_FAILING: NextAct.READ_CODE,
     Problem.TEST_FAILED: NextAct.CALL_PATIENT,
+    Problem.LINE_TEST_FAILED: NextAct.CALL_PATIENT,
     Problem.WAITING_LONG: NextAct.CALL_CLINICIAN,
     Problem.NOT_OPENED: NextAct.READ_CODE,
     Problem.UNASSIGNED: NextAct.ASSIGN,
@@ -77,6 +80,8 @@ class Line:
     presence: Presence
     problems: tuple[Problem, ...]
     waiting_minutes: int
+    line_test: LineTest | None = None
+    """The newest test of the line."""
 
     @property
     def next_act(self) -> NextAct:
@@ -98,6 +103,7 @@ def make_line(
     *,
     has_device: bool,
     now: datetime,
+    line_test: LineTest | None = None,
 ) -> Line:
     """``answers`` are looked at for the device test only."""
     waited = now - _waits_since(visit) if visit.state is VisitState.WAITING else timedelta()
@@ -105,6 +111,7 @@ def make_line(
         Problem.DROPPED: "patient" in presence.away,
         Problem.CLAIM_FAILING: visit.failed_claims >= FAILED_CLAIMS and not has_device,
         Problem.TEST_FAILED: _has_failed_test(visit, answers),
+        Problem.LINE_TEST_FAILED: _has_failed_line(visit, line_test),
         Problem.WAITING_LONG: waited >= LONG_WAIT,
         Problem.NOT_OPENED: not has_device and _is_due(visit, now),
         Problem.UNASSIGNED: visit.appointment.clinician_id is None,
@@ -113,7 +120,8 @@ def make_line(
     }
     is_over = visit.state in _OVER or visit.appointment.status is AppointmentStatus.CANCELLED
     problems = () if is_over else tuple(problem for problem, is_so in checks.items() if is_so)
-    return Line(visit, identity, presence, problems, max(0, int(waited / timedelta(minutes=1))))
+    waiting_minutes = max(0, int(waited / timedelta(minutes=1)))
+    return Line(visit, identity, presence, problems, waiting_minutes, line_test)
 
 
 def matches(line: Line, sought: str) -> bool:
@@ -143,6 +151,11 @@ def _waits_since(visit: Visit) -> datetime:
 def _has_failed_test(visit: Visit, answers: Answers) -> bool:
     devices = (answers.camera, answers.microphone, answers.loudspeaker)
     return visit.state in _BEFORE_WAITING | {VisitState.WAITING} and "failed" in devices
+
+
+def _has_failed_line(visit: Visit, line_test: LineTest | None) -> bool:
+    is_before = visit.state in _BEFORE_WAITING
+    return is_before and line_test is not None and bool(problems_of(line_test))
 
 
 def _is_due(visit: Visit, now: datetime) -> bool:

@@ -24,6 +24,12 @@ from server.models import (
     Visit,
     VisitState,
 )
+from server.readiness import (
+    MISSED_BEFORE,
+    NO_PROBLEMS,
+    load_newest_tests,
+    newest_problems,
+)
 from server.sealed import Answers, open_answers, open_identity, warm_keys
 from server.services import HUB, KEYRING
 from signaling.messages import Participant, ParticipantState
@@ -43,13 +49,28 @@ class ToDo(StrEnum):
     COMPLETE = "complete"
     CANCEL = "cancel"
     """The patient has asked to cancel and CUP has not answered yet."""
+    LINE = "line"
+    """The red list of the line tests: the two below together."""
+    LINE_FAILED = "line_failed"
+    LINE_MISSING = "line_missing"
+    """Nobody has tested, and the visit is near."""
 
 
-_TO_DO: Final[dict[ToDo, ColumnElement[bool]]] = {
-    ToDo.ASSIGN: Appointment.clinician_id.is_(None),
-    ToDo.COMPLETE: Patient.is_to_complete.is_(True),
-    ToDo.CANCEL: Appointment.cancel_asked_at.is_not(None),
-}
+LINE_LISTS: Final = (ToDo.LINE, ToDo.LINE_FAILED, ToDo.LINE_MISSING)
+
+
+def _conditions(now: datetime) -> dict[ToDo, ColumnElement[bool]]:
+    newest = newest_problems()
+    is_failed = newest != NO_PROBLEMS
+    is_missing = newest.is_(None) & (Appointment.start <= now + MISSED_BEFORE)
+    return {
+        ToDo.ASSIGN: Appointment.clinician_id.is_(None),
+        ToDo.COMPLETE: Patient.is_to_complete.is_(True),
+        ToDo.CANCEL: Appointment.cancel_asked_at.is_not(None),
+        ToDo.LINE: or_(is_failed, is_missing),
+        ToDo.LINE_FAILED: is_failed,
+        ToDo.LINE_MISSING: is_missing,
+    }
 
 
 def today(now: datetime) -> date:
@@ -88,14 +109,19 @@ async def load_to_do(
     request: web.Request, session: AsyncSession, to_do: ToDo, now: datetime
 ) -> list[Line]:
     """The coming bookings of one list, the next one first; nothing is opened to find them."""
-    wanted = _visits(_TO_DO[to_do], *_coming(now)).join(Appointment.patient).limit(_LONGEST_LIST)
+    wanted = (
+        _visits(_conditions(now)[to_do], *_coming(now))
+        .join(Appointment.patient)
+        .limit(_LONGEST_LIST)
+    )
     lines = await _load_lines(request, session, wanted, now)
     return sorted(lines, key=lambda line: line.visit.appointment.start)
 
 
 async def count_to_do(session: AsyncSession, now: datetime) -> dict[ToDo, int]:
     """How long each list is."""
-    counts = [func.count().filter(condition) for condition in _TO_DO.values()]
+    conditions = _conditions(now)
+    counts = [func.count().filter(condition) for condition in conditions.values()]
     found = await session.execute(
         select(*counts)
         .select_from(Visit)
@@ -103,7 +129,7 @@ async def count_to_do(session: AsyncSession, now: datetime) -> dict[ToDo, int]:
         .join(Appointment.patient)
         .where(*_coming(now))
     )
-    return dict(zip(_TO_DO, found.one(), strict=True))
+    return dict(zip(conditions, found.one(), strict=True))
 
 
 def _coming(now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -146,6 +172,7 @@ async def _load_lines(
     await warm_keys(keyring, session, visits)
     check_ins = await _load_check_ins(session, visits)
     claimed = await _load_claimed(session, visits)
+    line_tests = await load_newest_tests(session, [visit.id for visit in visits])
     people = await request.app[HUB].presence([visit.id for visit in visits])
     lines: list[Line] = []
     for visit in visits:
@@ -158,6 +185,7 @@ async def _load_lines(
                 _presence_of(people.get(visit.id, ())),
                 has_device=visit.id in claimed,
                 now=now,
+                line_test=line_tests.get(visit.id),
             )
         )
     return in_order(lines)

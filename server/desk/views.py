@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.auth import actor_of
 from server.desk.board import Line, NextAct
-from server.desk.lines import ToDo, count_to_do, load_day, load_to_do, search, today
-from server.desk.words import say_next_act, say_presence, say_problem, say_state
+from server.desk.lines import LINE_LISTS, ToDo, count_to_do, load_day, load_to_do, search, today
+from server.desk.words import say_line_test, say_next_act, say_presence, say_problem, say_state
 from server.errors import InvalidInput
 from server.i18n import Translator
 from server.models import InboxMessage, MessageState
@@ -44,6 +44,8 @@ class Said:
     problems: tuple[str, ...]
     act: str
     href: str
+    line_reasons: tuple[str, ...]
+    """Why it is on the red list of the line tests, if it is on one."""
 
     def live(self) -> dict[str, object]:
         """What of it changes while the board is on the screen."""
@@ -66,6 +68,7 @@ def say_line(words: Translator, line: Line) -> Said:
         problems=tuple(say_problem(words, problem) for problem in line.problems),
         act=say_next_act(words, act),
         href=f"/desk/visits/{line.visit.id}#{_PLACES[act]}",
+        line_reasons=say_line_test(words, line.line_test),
     )
 
 
@@ -151,6 +154,7 @@ def _render(
         unread=unread,
         counts=counts,
         to_do=to_do,
+        line_lists=LINE_LISTS,
         sought=sought,
         page_data={"statesUrl": f"/desk/states?day={day}"} if is_board else {},
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from server.desk.board import Line, NextAct, Presence, Problem
 from server.i18n import Translator
-from server.models import Outcome, VisitState
+from server.models import LineTest, Outcome, VisitState
+from server.readiness import Problem as LineProblem
+from server.readiness import problems_of
 
 
 def say_state(words: Translator, line: Line) -> str:
@@ -76,6 +78,8 @@ def say_problem(words: Translator, problem: Problem) -> str:
             return _("The patient cannot get in with the birth date")
         case Problem.TEST_FAILED:
             return _("The device test did not work")
+        case Problem.LINE_TEST_FAILED:
+            return _("The test of the connection did not work")
         case Problem.WAITING_LONG:
             return _("The patient has been waiting long")
         case Problem.NOT_OPENED:
@@ -86,6 +90,34 @@ def say_problem(words: Translator, problem: Problem) -> str:
             return _("No birth date: to complete")
         case Problem.NO_CONTACT:
             return _("No telephone number and no e-mail address")
+
+
+def say_line_test(words: Translator, test: LineTest | None) -> tuple[str, ...]:
+    """Why a visit is on the red list, one reason each."""
+    if test is None:
+        return (words.gettext("The connection has not been tested yet"),)
+    return tuple(say_line_problem(words, problem) for problem in problems_of(test))
+
+
+def say_line_problem(words: Translator, problem: LineProblem) -> str:
+    _ = words.gettext
+    match problem:
+        case LineProblem.SOCKET:
+            return _("The server was not reached from the patient's network")
+        case LineProblem.CAMERA:
+            return _("The camera did not work")
+        case LineProblem.MICROPHONE:
+            return _("The microphone did not work")
+        case LineProblem.LOUDSPEAKER:
+            return _("The patient did not hear the music")
+        case LineProblem.RELAY:
+            return _("The network closes every relay")
+        case LineProblem.LINE_DEAD:
+            return _("Sound and picture did not get through")
+        case LineProblem.LINE_WEAK:
+            return _("The line was weak")
+        case LineProblem.RECONNECT:
+            return _("The connection did not come back after a drop")
 
 
 def say_next_act(words: Translator, act: NextAct) -> str:

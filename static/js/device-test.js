@@ -1,6 +1,7 @@
 // The test of camera, microphone and loudspeaker. A green tick stays; nothing is required.
 
 import { Devices } from "./devices.js";
+import { Emitter } from "./emitter.js";
 import { Meter } from "./meter.js";
 import { findHook, onClick, show } from "./page.js";
 
@@ -40,7 +41,8 @@ function playMelody(audio) {
   });
 }
 
-class DeviceTest {
+/** @extends {Emitter<{tick: {device: Device, result: Result}}>} */
+export class DeviceTest extends Emitter {
   #devices = new Devices();
   #meter = new Meter();
   #picture = findHook("picture", HTMLVideoElement);
@@ -52,24 +54,28 @@ class DeviceTest {
   #hasStarted = false;
 
   start() {
-    onClick("start-test", () => this.#open());
-    onClick("try-again", () => this.#open());
-    onClick("play-sound", () => this.#play());
+    onClick("start-test", () => this.open());
+    onClick("try-again", () => this.open());
+    onClick("play-sound", () => this.play());
     onClick("sound-yes", () => this.#answerSound(true));
     onClick("sound-no", () => this.#answerSound(false));
     this.#devices.on("changed", () => this.#follow());
     this.#picture?.addEventListener("playing", () => this.#tick("camera", "ok"));
-    addEventListener("pagehide", () => this.#close());
-    addEventListener("pageshow", (event) => event.persisted && this.#hasStarted && this.#open());
+    addEventListener("pagehide", () => this.close());
+    addEventListener("pageshow", (event) => event.persisted && this.#hasStarted && this.open());
   }
 
-  #open() {
+  get tracks() {
+    return this.#devices.tracks;
+  }
+
+  open() {
     this.#hasStarted = true;
     show("start-test", false);
     return this.#devices.open();
   }
 
-  #close() {
+  close() {
     this.#meter.stop();
     this.#measured = null;
     this.#devices.close();
@@ -115,7 +121,7 @@ class DeviceTest {
     }
   }
 
-  async #play() {
+  async play() {
     this.#audio ??= new AudioContext();
     await this.#audio.resume();
     playMelody(this.#audio);
@@ -143,7 +149,6 @@ class DeviceTest {
     }
     const field = findHook(`result-${device}`, HTMLInputElement);
     if (field) field.value = result;
+    this.emit("tick", { device, result });
   }
 }
-
-new DeviceTest().start();
