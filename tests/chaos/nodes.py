@@ -8,10 +8,12 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +50,7 @@ class Nodes:
     settings: Settings
     pids: list[int]
     _children: list[Child] = field(default_factory=list)
+    _others: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     def kill_oldest(self) -> int:
         """With -9; returns which it was."""
@@ -76,10 +79,18 @@ class Nodes:
             raise RuntimeError("a node does not start")
         self.pids.append(child.pid)
 
+    def keep(self, process: asyncio.subprocess.Process) -> None:
+        """End this one with the nodes."""
+        self._others.append(process)
+
     async def close(self) -> None:
         for child in self._children:
             child.send(signal.SIGKILL)
             await child.wait()
+        for process in self._others:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 def _is_alive(pid: int) -> bool:
@@ -123,6 +134,15 @@ class Crowd:
         async with asyncio.timeout(within_seconds):
             while not all(seat.is_together for seat in self.seats):
                 await asyncio.sleep(0.05)
+
+    def longest_silence_ms(self, since: float) -> float:
+        """The longest time in which somebody heard nothing, from a moment until now."""
+        now = time.monotonic()
+        return 1000 * max(
+            later - sooner
+            for seat in self.seats
+            for sooner, later in pairwise([since, *(at for at, _ in seat.heard if at > since), now])
+        )
 
     async def audit(self) -> Count:
         """What became of all signals since the last time; who speaks falls silent for it."""
