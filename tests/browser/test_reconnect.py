@@ -67,7 +67,9 @@ _TAKE_MICROPHONE: Final = """() => {
   mediaDevices.getUserMedia = async () => {
     throw new DOMException("a telephone call", "NotAllowedError");
   };
-  window.giveBack = () => (mediaDevices.getUserMedia = native);
+  window.giveBack = () => {
+    mediaDevices.getUserMedia = native;
+  };
   const senders = window.connections.at(-1).getSenders();
   const sender = senders.find(({ track }) => track?.kind === "audio");
   Object.defineProperty(sender.track, "muted", { value: true });
@@ -219,9 +221,7 @@ async def test_a_draft_outlives_its_page_sealed_and_is_saved_on_return(stage: St
         await clinician.page.goto(visit_url)
         await expect(clinician("note-editor")).to_have_value(DRAFT, timeout=PATIENCE_MS)
         await expect(clinician("note-status")).to_contain_text("Salvato", timeout=PATIENCE_MS)
-        await clinician.page.wait_for_function(
-            f"() => ({_KEPT})().then((kept) => kept.length === 0)"
-        )
+        await wait_for_drafts(clinician, 0)
     finally:
         assert await stop(server) == 0
 
