@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -24,7 +26,6 @@ from server.turn.peers import DENIED_RANGES, FORBIDDEN_V4, FORBIDDEN_V6, PUBLIC_
 
 SERVER = TurnServer((Listener("93.184.216.34"),), None)
 SETTINGS = Settings(turn_secret="north-and-south", base_url="https://visite.asl.test")
-SAMPLES = Path(__file__).parents[1] / "server/samples/turn"
 
 
 def lines_of(settings: Settings, server: TurnServer = SERVER) -> list[str]:
@@ -161,3 +162,22 @@ def test_only_addresses_are_listened_on(address: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["turn-config", "--data", str(tmp_path), "--address", address])
 
     assert done.exit_code == 2
+
+
+def test_calls_are_always_relayed_only_where_there_is_a_relay(tmp_path: Path) -> None:
+    def accanto(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, [*arguments, "--data", str(tmp_path)])
+        return done.exit_code, done.output
+
+    accanto("migrate")
+    accanto("organisation", "add", "--code", "asl", "--name", "ASL", "--desk-phone", "055 1")
+    change = ("organisation", "set", "asl", "--relay-only")
+
+    status, said = accanto(*change)
+    assert (status, "turn_urls" in said) == (1, True)
+
+    save_settings(tmp_path, {"turn_urls": '["turn:turn.asl.test"]', "turn_secret": "north"})
+    assert accanto(*change)[0] == 0
+    with closing(sqlite3.connect(tmp_path / "accanto.db")) as database:
+        assert database.execute("SELECT is_relay_only FROM organisation").fetchall() == [(1,)]
+    assert accanto("organisation", "set", "asl", "--no-relay-only")[0] == 0
