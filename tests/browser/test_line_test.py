@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ from server.settings import Settings
 from tests.browser.actors import require_chromium_path
 from tests.browser.chromium import FLAGS
 from tests.browser.test_booking_pages import claim
+from tests.browser.test_desk_pages import inspect as inspect_desk
+from tests.browser.test_desk_pages import open_page
 from tests.conftest import Cast, MakeVisit
 from tests.patients import link_of
 
@@ -188,3 +191,32 @@ async def test_a_relay_that_nobody_reaches_and_a_full_house(
     assert steps_of(newest)[Step.RELAY_TCP].result is Result.FAILED
     assert steps_of(newest)[Step.LINE].result is Result.SKIPPED
     await context.close()
+
+
+@pytest.mark.parametrize("size", ["360 px", "1440 px"])
+async def test_the_red_list_and_its_visit_have_no_barriers(
+    chromium: Browser, live_server: str, cast: Cast, visit: Visit, database: Database, size: str
+) -> None:
+    steps = {"line": {"result": "ok", "up_kilobits": 90.5, "up_loss_percent": 0.4}}
+    async with database.begin(visit.organisation_id) as session:
+        session.add(
+            LineTest(
+                organisation_id=visit.organisation_id,
+                visit_id=visit.id,
+                taken_at=datetime.now(UTC),
+                steps=json.dumps(steps),
+                problems='["line_weak"]',
+                browser="safari",
+            )
+        )
+    page = await open_page(chromium, live_server, cast.toscana.desk, size=size)
+    await page.get_by_test_id("desk-list-line").click()
+    await expect(page.get_by_test_id("desk-row-phone")).to_be_visible()
+    await inspect_desk(page)
+    await page.get_by_test_id("desk-filter-line_missing").click()
+    await expect(page.get_by_test_id("desk-row")).to_have_count(0)
+    await page.get_by_test_id("desk-filter-line_failed").click()
+    await page.get_by_test_id("desk-row").get_by_role("link").first.click()
+    await expect(page.get_by_test_id("desk-line-test")).to_contain_text("90 kbit/s")
+    await inspect_desk(page)
+    await page.context.close()
