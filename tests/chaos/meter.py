@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
-
-from playwright.async_api import Page
+from typing import Any, Final, NamedTuple, Protocol
 
 from tests.browser.actors import Person
 
@@ -33,6 +31,12 @@ _READ_JS: Final = """(since) => {
 
 def now_ms() -> float:
     return time.time() * 1000
+
+
+class Page(Protocol):
+    """A page of any browser."""
+
+    async def evaluate(self, expression: str, arg: Any = None) -> Any: ...
 
 
 class Voice(NamedTuple):

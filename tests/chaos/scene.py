@@ -1,4 +1,4 @@
-"""A running call between two Chromium pages on the impaired network, and what is done to it."""
+"""A running call between two pages on the impaired network, and what is done to it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from playwright.async_api import async_playwright
 
-from tests.browser.actors import Demo, Person, open_call, open_person, running_demo
+from tests.browser.actors import open_call, open_person, running_demo
 from tests.chaos.hosts import Network
-from tests.chaos.meter import Reading, attach, now_ms, read, wait_for_flow
+from tests.chaos.meter import Page, Reading, attach, now_ms, read, wait_for_flow
 from tests.chaos.picture import write_busy_video
 
 PORT: Final = 8480
@@ -23,17 +23,25 @@ LONGEST_RETURN_SECONDS: Final = 40.0
 """A call that is not back by then is written down as so long."""
 
 
+class Someone(Protocol):
+    """A person in any browser."""
+
+    @property
+    def page(self) -> Page: ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Two people in a call, each on a host of their own."""
 
     network: Network
-    demo: Demo
-    patient: Person
-    clinician: Person
+    patient: Someone
+    clinician: Someone
 
     @property
-    def people(self) -> tuple[Person, Person]:
+    def people(self) -> tuple[Someone, Someone]:
         return self.patient, self.clinician
 
     async def settle(self) -> None:
@@ -78,15 +86,15 @@ async def open_scene(folder: Path, *, is_busy: bool = False) -> AsyncIterator[Sc
             clinician = await open_person(
                 playwright, folder, colour="blue", tone_hz=1000, inside=network.clinician.inside
             )
-            scene = Scene(network, demo, patient, clinician)
-            for person, colour in zip(scene.people, ("red", "blue"), strict=True):
+            for person, colour in ((patient, "red"), (clinician, "blue")):
                 await attach(person)
                 if is_busy:
                     write_busy_video(folder / f"{colour}.y4m")
             try:
                 await open_call(demo, patient, clinician)
+                scene = Scene(network, patient, clinician)
                 await scene.settle()
                 yield scene
             finally:
-                for person in scene.people:
+                for person in (patient, clinician):
                     await person.close()
