@@ -17,15 +17,17 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from server.admin import prepare
 from server.audit import Act, ActorRole, Entry
 from server.backup import restore_backup, take_backup
 from server.backup.proof import prove
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
+from server.errors import CommandFailed
 from server.keyring import Keyring, Place, load_keyring
 from server.migrations import alembic_config, find_revision, is_current, upgrade
 from server.models import DataKey, InboxMessage, LogEntry, MessageState, User, UserRole, Visit
 from server.sealed import Answers, Eligibility, open_message
-from server.settings import load_settings
+from server.settings import Settings, load_settings
 from tests.conftest import _PASSWORD_HASH, CARDIOLOGY, PASSWORD, ROSA
 from tests.test_cli import Installation
 from tests.visitors import OWN_PAGE, Visitor, open_site
@@ -48,6 +50,11 @@ class Old:
     @property
     def data_dir(self) -> Path:
         return self.installation.folder
+
+    @property
+    def settings(self) -> Settings:
+        url = "" if self.url.startswith("sqlite") else self.url
+        return load_settings(self.data_dir, database_url=url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -223,9 +230,8 @@ async def _fill_0002(to: _Writer) -> None:
 
 
 async def test_old_data_is_served_to_the_last_row(old: Old) -> None:
-    assert "accanto migrate" in await asyncio.to_thread(old.installation.fail, "appointments")
     await asyncio.to_thread(old.installation.succeed, "migrate")
-    await asyncio.to_thread(old.installation.succeed, "migrate")
+    await prepare(old.settings)
 
     database = Database(old.url)
     assert await is_current(database)
@@ -250,7 +256,7 @@ async def test_old_data_is_served_to_the_last_row(old: Old) -> None:
 
 
 async def test_rows_that_could_not_be_read_wait_in_quarantine(old: Old) -> None:
-    await asyncio.to_thread(old.installation.succeed, "migrate")
+    await prepare(old.settings)
 
     database = Database(old.url)
     async with database.read(EVERY_ORGANISATION) as session:
@@ -263,8 +269,6 @@ async def test_rows_that_could_not_be_read_wait_in_quarantine(old: Old) -> None:
     assert (rows["issue1"].reason, rows["issue1"].field) == ("not_a_date", "inizio")
     assert {row.reason for id_, row in rows.items() if id_ == "issue2"} <= {"unreadable"}
     assert not any(owner.startswith("import_issue") for owner in owners)
-    shown = await asyncio.to_thread(old.installation.succeed, "cup", "quarantine")
-    assert "issue1" in shown
     again = await asyncio.to_thread(old.installation.fail, "cup", "replay", "--all")
     assert "issue1" in again
 
@@ -276,12 +280,13 @@ async def test_without_the_right_keys_nothing_is_dropped(old: Old) -> None:
     good = root_key.read_bytes()
 
     root_key.write_bytes(bytes(32))
-    said = await asyncio.to_thread(old.installation, "migrate")
-    after = await _find_revision(database)
+    if before == "0001":
+        with pytest.raises(CommandFailed, match="does not open this database"):
+            await prepare(old.settings)
+        assert await _find_revision(database) == before
     root_key.write_bytes(good)
-    await asyncio.to_thread(old.installation.succeed, "migrate")
+    await prepare(old.settings)
 
-    assert (said.returncode, after) == ((1, "0001") if before == "0001" else (0, NEWEST))
     assert await _find_revision(database) == NEWEST
     async with database.read(EVERY_ORGANISATION) as session:
         kept = await session.get_one(InboxMessage, "issue1")
@@ -295,10 +300,7 @@ async def _find_revision(database: Database) -> str | None:
 
 
 async def test_backup_of_the_version_before_comes_back_migrated(old: Old, tmp_path: Path) -> None:
-    settings = load_settings(
-        old.data_dir, database_url=old.installation.environment.get("ACCANTO_DATABASE_URL")
-    )
-    await take_backup(settings, tmp_path / "d", tmp_path / "k", NOW)
+    await take_backup(old.settings, tmp_path / "d", tmp_path / "k", NOW)
 
     done = await restore_backup(tmp_path / "home", tmp_path / "d", tmp_path / "k")
 
