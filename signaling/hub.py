@@ -65,7 +65,7 @@ class Hub:
         self._allowed_origins = allowed_origins
         self._node = secrets.token_hex(4)
         self._numbers = count(1)
-        self._rooms = Rooms(log, hooks, self._node, clock)
+        self._rooms = Rooms(log, hooks, self._node, clock, ice)
         self._log = log
         self._beats = count()
         self._siblings: Siblings | None = None

@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode
 
 from signaling.bus import Gap, RoomLog
 from signaling.entries import Entry
+from signaling.ice import IceConfig
 from signaling.members import Member
 from signaling.messages import (
     SIGNAL_EVENTS,
@@ -69,15 +70,21 @@ class RoomHooks(Protocol):
 class Rooms:
     """All open rooms of this node over one ``RoomLog``; the keeper of each of them."""
 
-    __slots__ = ("_changed_at", "_clock", "_hooks", "_loading", "_log", "_open", "node")
+    __slots__ = ("_changed_at", "_clock", "_hooks", "_ice", "_loading", "_log", "_open", "node")
 
     def __init__(
-        self, log: RoomLog, hooks: RoomHooks, node: str, clock: Callable[[], datetime]
+        self,
+        log: RoomLog,
+        hooks: RoomHooks,
+        node: str,
+        clock: Callable[[], datetime],
+        ice: IceConfig,
     ) -> None:
         self.node = node
         self._log = log
         self._hooks = hooks
         self._clock = clock
+        self._ice = ice
         self._open: dict[str, OpenRoom] = {}
         self._loading: set[asyncio.Task[None]] = set()
         self._changed_at: dict[str, float] = {}
@@ -158,6 +165,7 @@ class Rooms:
         """Tells the rooms of other nodes of an act; this one does not have the room open."""
         entry = Entry(event, self.node, reason=reason, at=self._clock().timestamp())
         self._log.post(room_id, entry)
+        self._ice.end_seats(room_id, event, entry.at)
         self._changed_at[room_id] = asyncio.get_running_loop().time()
 
     def read(self, opened: OpenRoom, after: int) -> list[RoomEvent]:
@@ -198,6 +206,8 @@ class Rooms:
                 self._log.trim(opened.room_id, one, other, before, is_own=is_own)
             else:
                 self._dismiss(opened, effect)
+        if effects:
+            self._ice.end_seats(opened.room_id, entry.event, entry.at)
         if is_own:
             if effects:
                 self._say(opened, entry)

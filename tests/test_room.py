@@ -288,7 +288,9 @@ def test_who_is_turned_away_hears_it_and_then_goodbye(stage: Stage) -> None:
 
     assert heard(effects) == [("turned_away", ("anna", "bruno"))]
     assert Dismiss("anna", "", Bye(reason="turned_away", action=ByeAction.STOP)) in effects
-    assert not stage.room.may_return("anna", stage.see("anna").generation, stage.room.seq, NOW.timestamp())
+    assert not stage.room.may_return(
+        "anna", stage.see("anna").generation, stage.room.seq, NOW.timestamp()
+    )
 
 
 def test_an_admission_kept_while_the_clinicians_socket_changed_still_counts(stage: Stage) -> None:
@@ -424,13 +426,18 @@ def test_the_same_page_may_return_for_two_minutes(
     page, seq = stage.see("anna").generation, stage.room.seq
     stage.lose("anna")
 
-    assert stage.room.may_return("anna", page, seq, (NOW + timedelta(seconds=seconds)).timestamp()) == is_good
+    assert (
+        stage.room.may_return("anna", page, seq, (NOW + timedelta(seconds=seconds)).timestamp())
+        == is_good
+    )
 
 
 def test_a_page_may_return_before_its_loss_was_noticed(stage: Stage) -> None:
     page = stage.see("anna").generation
 
-    assert stage.room.may_return("anna", page, stage.room.seq, (NOW + timedelta(hours=1)).timestamp())
+    assert stage.room.may_return(
+        "anna", page, stage.room.seq, (NOW + timedelta(hours=1)).timestamp()
+    )
     effects = stage.come_back("anna")
 
     assert Dismiss("anna", stage.sockets["anna"], None) in effects

@@ -97,6 +97,8 @@ export function onClick(hookName, listener) {
   }
 }
 
+const ANSWER_WITHIN_MS = 10_000;
+
 /**
  * @param {string} url
  * @param {object} [body]
@@ -108,6 +110,7 @@ export async function post(url, body = {}) {
     credentials: "same-origin",
     headers: { Accept: "application/json", "Content-Type": "application/json" },
     body: JSON.stringify(body),
+    signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
   });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) {

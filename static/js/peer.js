@@ -3,6 +3,7 @@
 // lifeline.js.
 
 import { Emitter } from "./emitter.js";
+import { preferRedundancy } from "./redundancy.js";
 import { findFingerprints } from "./fingerprints.js";
 import { limitsOf } from "./ladder.js";
 
@@ -195,7 +196,7 @@ export class Peer extends Emitter {
   /** The impolite side lays out the connection; the polite one takes its shape from the offer. */
   #begin() {
     if (this.#options.isPolite || this.state === "closed") return;
-    this.#connection.addTransceiver("audio", { direction: "sendrecv" });
+    preferRedundancy(this.#connection.addTransceiver("audio", { direction: "sendrecv" }));
     this.#connection.addTransceiver("video", { direction: "sendrecv" });
     this.#openChannel();
     for (const transceiver of this.#connection.getTransceivers()) {
