@@ -78,7 +78,8 @@ class Valkey(asyncio.Protocol):
         if self._pending and self._transport is not None:
             self._idle.clear()
             try:
-                await asyncio.wait_for(self._idle.wait(), within_seconds)
+                async with asyncio.timeout(within_seconds):
+                    await self._idle.wait()
             except TimeoutError:
                 logger.warning("%d commands to Valkey are lost at the end", len(self._pending))
         self._is_stopping = True
@@ -118,7 +119,8 @@ class Valkey(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         while not self._lost.is_set():
             try:
-                await asyncio.wait_for(self._lost.wait(), WATCH_SECONDS)
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._lost.wait()
             except TimeoutError:
                 is_waiting = bool(self._first or self._pending)
                 if is_waiting and loop.time() - self._heard_at > ANSWER_WITHIN_SECONDS:
@@ -254,7 +256,8 @@ class Valkey(asyncio.Protocol):
         if not self._is_ready:
             raise TimeoutError
         self.send(*command, on_reply=take)
-        return await asyncio.wait_for(answer, ANSWER_WITHIN_SECONDS)
+        async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+            return await answer
 
 
 def _pack(command: Sequence[str | bytes | int]) -> bytes:

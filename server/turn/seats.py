@@ -92,8 +92,8 @@ class TurnSeats:
     def __init__(self, url: str, realm: str) -> None:
         self._secrets = f"turn/realm/{realm}/secret"
         self._own = f"accanto:turn:{realm}"
-        self.mark = f"{self._own}:mark"
-        """A key that is gone when the other side was emptied."""
+        self.mark = f"{self._own}:mark:{secrets.token_hex(4)}"
+        """A key of this process that is gone when the other side was emptied."""
         self._valkey = Valkey(url, self)
         self._orders: dict[tuple[str, str], Order] = {}
         """The last one of each seat, the oldest first."""
@@ -147,7 +147,7 @@ class TurnSeats:
         """Tell everything again: the other side may be new."""
         for order in self._orders.values():
             self._valkey.send_first(*self._command(order), on_reply=_check)
-        self._valkey.send_first("SET", self.mark, "1", on_reply=self._on_marked)
+        self._valkey.send_first(*self._mark_again(), on_reply=self._on_marked)
 
     def _on_marked(self, reply: Any) -> None:
         _check(reply)
@@ -183,11 +183,13 @@ class TurnSeats:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             with suppress(TimeoutError, Overloaded):
-                if not await self._valkey.ask("EXISTS", self.mark):
+                if await self._valkey.ask(*self._mark_again(), "GET") is None:
                     logger.warning("the Valkey of the TURN servers was emptied")
                     for order in self._orders.values():
                         self._valkey.send(*self._command(order), on_reply=_check)
-                    self._valkey.send("SET", self.mark, "1")
+
+    def _mark_again(self) -> tuple[str | int, ...]:
+        return ("SET", self.mark, "1", "PX", LIFETIME_MS)
 
 
 def _check(reply: Any) -> None:
