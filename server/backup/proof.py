@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidTag
 from sqlalchemy import func, select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -84,7 +83,7 @@ async def _open_one_of_each(keyring: Keyring, session: AsyncSession) -> str:
             continue
         try:
             await open_row(keyring, session, row)
-        except (SealBroken, InvalidTag, NoResultFound) as error:
+        except (SealBroken, NoResultFound) as error:
             name = f"{column.class_.__tablename__}.{column.key}"
             raise CommandFailed(f"The keys do not open {name}: they are of other data") from error
         opened += 1
