@@ -71,12 +71,14 @@ class Assets:
         return f"/static/{self.version}/{name}"
 
     async def serve(self, request: web.Request) -> web.Response:
-        """``GET /static/{version}/{name}``."""
+        """``GET /static/{version}/{name}``: kept for a year under our own version only. While
+        nodes are renewed the page of another one may ask here for files that are not ours."""
         asset = self._assets.get(request.match_info["name"])
         if asset is None:
             raise NotFound
+        is_ours = request.match_info["version"] == self.version
         headers = {
-            "Cache-Control": "public, max-age=31536000, immutable",
+            "Cache-Control": "public, max-age=31536000, immutable" if is_ours else "no-store",
             "Vary": "Accept-Encoding",
         }
         body = asset.body

@@ -136,11 +136,14 @@ async def test_policy_allows_nothing_unsafe_and_nothing_foreign(site: Site) -> N
     assert directives["require-trusted-types-for"] == "'script'"
 
 
-async def test_pages_are_never_stored_and_static_files_are(site: Site) -> None:
-    page, file = await site.stranger.get("/"), await site.stranger.get("/static/0/css/app.css")
+async def test_pages_are_never_stored_and_static_files_of_this_version_are(site: Site) -> None:
+    page = await site.stranger.get("/")
+    file = await site.stranger.get(Assets().url("css/app.css"))
+    of_another_node = await site.stranger.get("/static/0/css/app.css")
 
     assert page.headers["Cache-Control"] == "no-store"
     assert "immutable" in file.headers["Cache-Control"]
+    assert of_another_node.headers["Cache-Control"] == "no-store"
 
 
 async def test_error_shows_an_id_that_is_in_the_log_and_no_detail(
