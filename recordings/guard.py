@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 from typing import Any, Final
@@ -37,6 +38,8 @@ _ICE_TRANSPORTS: Final = "_RTCPeerConnection__iceTransports"
 class GuardedProtocol(StunProtocol):
     """One UDP socket of a leg."""
 
+    _is_settled = False
+
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         source = (str(addr[0]), int(addr[1]))
         if not isinstance(data, bytes) or not 0 < len(data) <= LONGEST_DATAGRAM:
@@ -44,9 +47,22 @@ class GuardedProtocol(StunProtocol):
         if data[0] < 4:
             self._check(data, source)
         elif _is_media(data[0]) and self._is_validated(source):
+            self._settle(source)
             queue = self.receiver._queue
             if queue.qsize() < MAX_QUEUED_DATAGRAMS:
                 queue.put_nowait((data, self.local_candidate.component))
+
+    def _settle(self, source: tuple[str, int]) -> None:
+        """From the nominated peer on, the kernel itself drops what others send: a flood does not
+        fill the buffer that the peer's datagrams wait in. A peer whose address changes makes a
+        new leg, as aiortc knows no ICE restart."""
+        pair = self.receiver._nominated.get(self.local_candidate.component)
+        if self._is_settled or pair is None or pair.remote_addr != source:
+            return
+        self._is_settled = True
+        own: socket.socket = self.transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(own.fileno())) as twin, contextlib.suppress(OSError):
+            twin.connect(source)
 
     def _check(self, data: bytes, source: tuple[str, int]) -> None:
         """STUN, which authenticates itself. A peer cannot make pairs without end."""
