@@ -11,8 +11,6 @@ import { NOTHING_KNOWN } from "./recovery.js";
 /** @typedef {import("./fold.js").Person} Person */
 
 const PATIENCE_MS = 1500;
-/** So long nothing has come before a connected line is called silent (recovery.js). */
-const SILENT_BEFORE_MS = 1500;
 const CHANGE_WORDS_AFTER_S = 5;
 const PHONE_AFTER_S = 20;
 
@@ -128,7 +126,7 @@ export class CallView {
     say("peer-state", isIn ? this.#peerWords(peer) : "");
     const isSilent = isLineUp && this.#session.trouble === "line";
     const isLost = isIn ? !isPeerGone && (!isLineUp || isSilent) : !this.#session.isUp && !room.outcome;
-    this.#setLost(isLost, isSilent ? SILENT_BEFORE_MS : 0);
+    this.#setLost(isLost, isSilent ? this.#session.troubleAt : Date.now());
   }
 
   /** @param {Person} [peer] */
@@ -159,12 +157,12 @@ export class CallView {
 
   /**
    * @param {boolean} isLost
-   * @param {number} [sinceMs] how long it was so before it was noticed
+   * @param {number} [at] when it began, which may be before it was noticed
    */
-  #setLost(isLost, sinceMs = 0) {
+  #setLost(isLost, at = Date.now()) {
     if (isLost === this.#lostAt > 0) return;
     clearInterval(this.#clock);
-    this.#lostAt = isLost ? Date.now() - sinceMs : 0;
+    this.#lostAt = isLost ? at : 0;
     if (isLost) this.#clock = setInterval(() => this.#count(), 500);
     else this.#showLost(false);
   }

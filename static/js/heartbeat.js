@@ -8,6 +8,7 @@ const SHORTEST_PATIENCE_MS = 1000;
 const URGENT_PATIENCE_MS = 600;
 const LONGEST_PATIENCE_MS = 4000;
 const TIMES_USUAL = 4;
+const URGENT_TIMES_USUAL = 2;
 const WEIGHT_OF_NEWEST = 0.25;
 
 /** @typedef {"rest" | "ask" | "lost"} Verdict */
@@ -31,8 +32,10 @@ export class Heartbeat {
 
   /** How long a question waits for its answer. */
   get patienceMs() {
-    const shortest = this.#isUrgent ? URGENT_PATIENCE_MS : SHORTEST_PATIENCE_MS;
-    return Math.min(LONGEST_PATIENCE_MS, Math.max(shortest, TIMES_USUAL * this.#usualMs));
+    const [shortest, times] = this.#isUrgent
+      ? [URGENT_PATIENCE_MS, URGENT_TIMES_USUAL]
+      : [SHORTEST_PATIENCE_MS, TIMES_USUAL];
+    return Math.min(LONGEST_PATIENCE_MS, Math.max(shortest, times * this.#usualMs));
   }
 
   /**

@@ -21,6 +21,7 @@ const PULSE_EVERY_MS = 1000;
 const PULSE_HOLDS_MS = 4000;
 const STOOD_STILL_MS = 3000;
 const WELL_AFTER_MS = 30_000;
+const JUST_NOW_MS = 4000;
 const REFRESH_AGAIN_MS = 1000;
 
 /**
@@ -83,6 +84,9 @@ export class Lifeline extends Emitter {
   #watchedAt = 0;
   #lookedAt = 0;
   #steppedAt = 0;
+  #begunAt = 0;
+  #restartedAt = 0;
+  #answerTookMs = 0;
   #refreshedAt = 0;
   #restarts = 0;
   #renewals = 0;
@@ -99,6 +103,11 @@ export class Lifeline extends Emitter {
 
   get trouble() {
     return this.#trouble;
+  }
+
+  /** When it began, in milliseconds of the page's clock. */
+  get troubleAt() {
+    return this.#troubleAt;
   }
 
   /** Whether a picture is due that was not seen yet over this connection. */
@@ -135,8 +144,9 @@ export class Lifeline extends Emitter {
 
   /** A side has come back to the room, or the connection has: all is proven again, and given time. */
   begin() {
-    this.#steppedAt = Date.now();
-    this.#proof.begin(this.#steppedAt);
+    const now = Date.now();
+    this.#begunAt = this.#steppedAt = now;
+    this.#proof.begin(now);
     this.#proven = { audio: false, video: false };
     this.#heardPulse = null;
   }
@@ -145,7 +155,8 @@ export class Lifeline extends Emitter {
   restart(isNetworkNew) {
     if (!this.#peer || (!this.#peer.isAnswered && !isNetworkNew)) return;
     this.#peer.restart();
-    this.#steppedAt = Date.now();
+    this.#restartedAt = this.#steppedAt = Date.now();
+    this.#answerTookMs = 0;
     this.#restarts += 1;
     if (this.#outage) this.#outage.facts.restarts += 1;
   }
@@ -167,13 +178,15 @@ export class Lifeline extends Emitter {
     const heardAt = this.#proof.heardAt;
     this.#proof.add(stats ? [...stats.values()] : [], now);
     if (this.#trouble === "line" && this.#proof.heardAt > heardAt) this.#onLife();
+    if (!this.#answerTookMs && peer.isAnswered) this.#answerTookMs = now - this.#restartedAt;
     peer.mend();
     this.#judge(peer, now);
     this.#prove();
     this.#tell(peer, now);
     this.#step(peer, now);
     if (peer !== this.#peer) return;
-    const delay = this.#trouble === "line" ? LOOK_IN_TROUBLE_MS : LOOK_EVERY_MS;
+    const isUrgent = this.#trouble === "line" || now - this.#begunAt < JUST_NOW_MS;
+    const delay = isUrgent ? LOOK_IN_TROUBLE_MS : LOOK_EVERY_MS;
     this.#timer = setTimeout(() => this.#look(), delay);
   }
 
@@ -221,6 +234,7 @@ export class Lifeline extends Emitter {
       ageMs: now - this.#watchedAt,
       silentMs: now - this.#proof.heardAt,
       isMediaExpected: expected.audio || expected.video,
+      isJustBack: now - this.#begunAt < JUST_NOW_MS,
       arrivals: this.#arrivals,
     });
     this.#setTrouble(trouble, now);
@@ -250,9 +264,9 @@ export class Lifeline extends Emitter {
     this.#trouble = trouble;
     if (trouble === "none") {
       this.#wellAt = now;
-      this.#restarts = 0;
     } else if (before === "none") {
       this.#troubleAt = Math.min(now, this.#proof.heardAt);
+      if (now - this.#restartedAt > JUST_NOW_MS) this.#restarts = 0;
       this.#open(this.#troubleAt).trouble = trouble;
       this.#around.doubt();
     }
@@ -314,6 +328,7 @@ export class Lifeline extends Emitter {
       restarts: this.#restarts,
       renewals: this.#renewals,
       sinceStepMs: now - this.#steppedAt,
+      answerTookMs: this.#answerTookMs,
     });
     if (step === "restart") this.restart(false);
     if (step !== "renew") return;

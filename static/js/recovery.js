@@ -6,10 +6,15 @@
 // and paints nothing. The other side renews as a last resort, much later.
 
 const STALLED_AFTER_MS = 1500;
+/** A side that has just come back from elsewhere: silence means that the way was not found. */
+const STALLED_ON_RETURN_MS = 600;
 const STALLED_WITHOUT_MEDIA_MS = 4000;
 const CONNECTS_WITHIN_MS = 8000;
-const RESTART_AGAIN_MS = 2000;
 const RESTART_TAKES_MS = 4000;
+/** Chromium learns a new address up to two seconds late: until then a restart finds the old one. */
+const EAGER_RESTARTS = 4;
+const CHECKED_WITHIN_MS = 700;
+const LONGEST_ANSWER_MS = 2000;
 /** An offer waits in the room log for somebody without a line; the server knows her away by then. */
 const UNANSWERED_MS = 35_000;
 const LAST_RESORT_MS = 20_000;
@@ -38,6 +43,7 @@ export const NOTHING_KNOWN = { hears: null, sees: null, isHeard: null, isSeen: n
  * @property {number} ageMs of the connection
  * @property {number} silentMs since the last byte
  * @property {boolean} isMediaExpected
+ * @property {boolean} isJustBack a side has come back a moment ago
  * @property {Arrivals} arrivals
  */
 
@@ -45,11 +51,12 @@ export const NOTHING_KNOWN = { hears: null, sees: null, isHeard: null, isSeen: n
  * @param {Line} line
  * @returns {Trouble}
  */
-export function troubleOf({ state, ageMs, silentMs, isMediaExpected, arrivals }) {
+export function troubleOf({ state, ageMs, silentMs, isMediaExpected, isJustBack, arrivals }) {
   if (state === "closed") return "none";
   if (state === "failed" || state === "disconnected") return "line";
   if (state !== "connected") return ageMs > CONNECTS_WITHIN_MS ? "line" : "none";
-  const stalledAfter = isMediaExpected ? STALLED_AFTER_MS : STALLED_WITHOUT_MEDIA_MS;
+  const usual = isJustBack ? STALLED_ON_RETURN_MS : STALLED_AFTER_MS;
+  const stalledAfter = isMediaExpected ? usual : STALLED_WITHOUT_MEDIA_MS;
   if (silentMs > stalledAfter) return "line";
   return Object.values(arrivals).includes(false) ? "one_way" : "none";
 }
@@ -61,9 +68,10 @@ export function troubleOf({ state, ageMs, silentMs, isMediaExpected, arrivals })
  * @property {boolean} isInCharge
  * @property {boolean} isReachable the server has answered since the trouble began, the other one is here
  * @property {boolean} isAnswered no offer of this page is still without an answer
- * @property {number} restarts of this connection since the trouble began
+ * @property {number} restarts of this connection for this trouble
  * @property {number} renewals since all was well for a while
  * @property {number} sinceStepMs
+ * @property {number} answerTookMs from the last offer
  */
 
 /**
@@ -80,6 +88,10 @@ export function nextStep(plight) {
     return Math.min(plight.troubleMs, sinceStepMs) >= patience ? "renew" : "wait";
   }
   if (!isAnswered) return sinceStepMs >= UNANSWERED_MS ? "renew" : "wait";
-  if (restarts === 0) return sinceStepMs >= RESTART_AGAIN_MS ? "restart" : "wait";
+  if (restarts === 0) return "restart";
+  if (trouble === "line" && restarts < EAGER_RESTARTS) {
+    const answerMs = Math.min(plight.answerTookMs, LONGEST_ANSWER_MS);
+    return sinceStepMs >= answerMs + Math.max(CHECKED_WITHIN_MS, 2 * answerMs) ? "restart" : "wait";
+  }
   return sinceStepMs >= Math.min(LONGEST_BACKOFF_MS, RESTART_TAKES_MS * backoff) ? "renew" : "wait";
 }

@@ -119,6 +119,10 @@ export class Session extends Emitter {
     return this.#lifeline.trouble;
   }
 
+  get troubleAt() {
+    return this.#lifeline.troubleAt;
+  }
+
   get peer() {
     return this.#connections.held?.peer ?? null;
   }

@@ -8,6 +8,7 @@ const line = (changes = {}) => ({
   ageMs: 60_000,
   silentMs: 0,
   isMediaExpected: true,
+  isJustBack: false,
   arrivals: NOTHING_KNOWN,
   ...changes,
 });
@@ -21,6 +22,7 @@ const plight = (changes = {}) => ({
   restarts: 0,
   renewals: 0,
   sinceStepMs: 60_000,
+  answerTookMs: 50,
   ...changes,
 });
 
@@ -35,6 +37,11 @@ test("a line is in trouble when ICE says so, or when it is silent though media i
   assert.equal(troubleOf(line({ silentMs: 1600 })), "line");
   assert.equal(troubleOf(line({ silentMs: 1600, isMediaExpected: false })), "none");
   assert.equal(troubleOf(line({ silentMs: 4100, isMediaExpected: false })), "line");
+});
+
+test("a side that has just come back is missed sooner", () => {
+  assert.equal(troubleOf(line({ silentMs: 700 })), "none");
+  assert.equal(troubleOf(line({ silentMs: 700, isJustBack: true })), "line");
 });
 
 test("a young connection is given time, an old one that never came up is in trouble", () => {
@@ -53,14 +60,27 @@ test("nothing is tried without trouble, and not into a dead line", () => {
   assert.equal(nextStep(plight({ isReachable: false, troubleMs: 600_000 })), "wait");
 });
 
-test("first an ICE restart, and when that does not help in four seconds a new connection", () => {
+test("a dead line is restarted four times, then it gets a new connection", () => {
   assert.equal(nextStep(plight()), "restart");
-  assert.equal(nextStep(plight({ restarts: 1, sinceStepMs: 3900 })), "wait");
-  assert.equal(nextStep(plight({ restarts: 1, sinceStepMs: 4000 })), "renew");
+  for (const restarts of [1, 2, 3]) {
+    assert.equal(nextStep(plight({ restarts, sinceStepMs: 700 })), "wait");
+    assert.equal(nextStep(plight({ restarts, sinceStepMs: 750 })), "restart");
+  }
+  assert.equal(nextStep(plight({ restarts: 4, sinceStepMs: 3900 })), "wait");
+  assert.equal(nextStep(plight({ restarts: 4, sinceStepMs: 4000 })), "renew");
 });
 
-test("restarts do not follow each other in less than two seconds", () => {
-  assert.equal(nextStep(plight({ sinceStepMs: 1900 })), "wait");
+test("on a slow line a restart is given the time that its answer took, twice", () => {
+  const slow = { restarts: 1, answerTookMs: 1200 };
+  assert.equal(nextStep(plight({ ...slow, sinceStepMs: 3500 })), "wait");
+  assert.equal(nextStep(plight({ ...slow, sinceStepMs: 3600 })), "restart");
+});
+
+test("one dead direction is restarted once, then it gets a new connection", () => {
+  const oneWay = { trouble: "one_way" };
+  assert.equal(nextStep(plight(oneWay)), "restart");
+  assert.equal(nextStep(plight({ ...oneWay, restarts: 1, sinceStepMs: 3900 })), "wait");
+  assert.equal(nextStep(plight({ ...oneWay, restarts: 1, sinceStepMs: 4000 })), "renew");
 });
 
 test("an offer waits for somebody without a line, and not for ever", () => {
@@ -79,7 +99,7 @@ test("only one side is in charge; the other renews as a last resort", () => {
 test("new connections come ever more slowly, at most once a minute", () => {
   const waits = [1, 2, 3, 4, 10].map((renewals) => {
     let sinceStepMs = 0;
-    while (nextStep(plight({ restarts: 1, renewals, sinceStepMs })) === "wait") sinceStepMs += 1000;
+    while (nextStep(plight({ restarts: 4, renewals, sinceStepMs })) === "wait") sinceStepMs += 1000;
     return sinceStepMs / 1000;
   });
 
