@@ -26,6 +26,8 @@ import { findVerdict } from "./verdict-words.js";
 const NETWORK_NEW_FOR_MS = 5000;
 const LONGEST_INTERVAL_S = 12;
 const AWAY_AFTER_MS = 2000;
+/** What an outage cost the voice says nothing of the line after it. */
+const OUTAGE_TELLS_MS = 7000;
 const VERDICT_EVERY_MS = 45_000;
 /** @type {Told} */
 const UNTOLD = { rung: "sd", choice: "automatic", concealedPercent: 0 };
@@ -61,6 +63,7 @@ export class Line {
   #toldRung = null;
   #heardConcealedPercent = 0;
   #networkNewAtMs = 0;
+  #silentAtMs = 0;
   #serverAheadMs;
 
   /**
@@ -130,15 +133,18 @@ export class Line {
   #onSecond({ atMs, incoming, outgoing, availableKbps, worstLossPercent }) {
     const isArriving = this.#watchOutages(atMs, (incoming?.packets ?? 0) > 0);
     if (atMs - this.#watch.goodAtMs > AWAY_AFTER_MS) this.#view.sayAway();
+    if (!isArriving) this.#silentAtMs = atMs;
     if (!incoming || !outgoing) return;
+    const isOutageOver = atMs - this.#silentAtMs > OUTAGE_TELLS_MS;
+    if (isArriving && !isOutageOver) this.#ladder = settleAgain(this.#ladder, this.#silentAtMs);
     this.#ladder = step(this.#ladder, {
       atMs,
       isArriving,
       availableKbps,
       lossPercent: worstLossPercent,
       rttMs: incoming.rttMs,
-      concealedPercent: this.#told.concealedPercent,
-      heardConcealedPercent: incoming.concealedPercent,
+      concealedPercent: isOutageOver ? this.#told.concealedPercent : 0,
+      heardConcealedPercent: isOutageOver ? incoming.concealedPercent : 0,
     });
     this.#apply();
     this.#view.offerPhone(isPhoneBetter(this.#ladder, atMs));
@@ -184,7 +190,7 @@ export class Line {
 
   /** @param {Interval} interval */
   #onInterval({ beganAtMs, incoming, outgoing }) {
-    this.#heardConcealedPercent = incoming.concealedPercent;
+    this.#heardConcealedPercent = beganAtMs > this.#silentAtMs ? incoming.concealedPercent : 0;
     this.#tell();
     const room = this.#session.room;
     const wasAsleep = incoming.seconds > LONGEST_INTERVAL_S;
