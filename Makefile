@@ -1,4 +1,5 @@
-# make demo · make test · make lint · make bench [ONLY=name] · make chaos · make tour
+# make demo · make test · make lint · make bench [ONLY=name] · make tour
+# make chaos [ONLY=name] [ROUNDS=20] [FRESH=1]: goes on where a run before was stopped
 SHELL := /bin/bash
 PORT ?= 8080
 BIN := .venv/bin
@@ -49,7 +50,7 @@ bench: setup
 
 chaos: setup
 	@$(BIN)/python tests/browser/chromium.py
-	@$(BIN)/python -m pytest tests/chaos -s
+	@$(BIN)/python -m pytest tests/chaos -s $(if $(ONLY),-k "$(ONLY)")
 
 tour: setup
 	@$(BIN)/python tests/browser/chromium.py

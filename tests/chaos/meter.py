@@ -13,9 +13,11 @@ from typing import Any, Final, NamedTuple, Protocol
 from tests.browser.actors import Person
 
 SCRIPT: Final = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-FLOW_FRAMES: Final = 8
-FLOW_MS: Final = 2000
-"""A picture flows again from the first frame that has so many behind it in so long."""
+BACK: Final = (2, 4000)
+"""A picture is back from the first frame that has so many behind it in so many milliseconds: the
+poorest that is sent on purpose has one a second."""
+FULL: Final = (8, 2000)
+"""And it is in full motion from here on."""
 _LOOK_SECONDS: Final = 0.2
 
 
@@ -72,11 +74,12 @@ class Reading:
                  if later.packets > sooner.packets and start_ms < later.at_ms < end_ms]  # fmt: skip
         return max(later - sooner for sooner, later in pairwise([start_ms, *heard, end_ms]))
 
-    def find_flow(self, start_ms: float) -> float | None:
-        """When the picture began to flow after a moment, if it has."""
+    def find_picture(self, start_ms: float, flow: tuple[int, float] = BACK) -> float | None:
+        """When the picture came after a moment, if it has."""
+        more, within_ms = flow
         after = [at for at in self.frames if at > start_ms]
-        for first, last in zip(after, after[FLOW_FRAMES:], strict=False):
-            if last - first < FLOW_MS:
+        for first, last in zip(after, after[more:], strict=False):
+            if last - first < within_ms:
                 return first
         return None
 
@@ -123,11 +126,11 @@ async def read(page: Page, since_ms: float) -> Reading:
 
 
 async def wait_for_flow(page: Page, start_ms: float, *, within_seconds: float) -> bool:
-    """Wait until picture and sound have come again after a moment; returns whether they have."""
+    """Wait until a moving picture and sound have come after a moment; returns whether they have."""
     deadline = time.monotonic() + within_seconds
     while time.monotonic() < deadline:
         reading = await read(page, start_ms)
-        if reading.find_flow(start_ms) and reading.find_voice(start_ms):
+        if reading.find_picture(start_ms, FULL) and reading.find_voice(start_ms):
             return True
         await asyncio.sleep(_LOOK_SECONDS)
     return False

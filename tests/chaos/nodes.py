@@ -52,11 +52,9 @@ class Nodes:
     _children: list[Child] = field(default_factory=list)
     _others: list[asyncio.subprocess.Process] = field(default_factory=list)
 
-    def kill_oldest(self) -> int:
-        """With -9; returns which it was."""
-        pid = self.pids.pop(0)
-        os.kill(pid, signal.SIGKILL)
-        return pid
+    def kill(self, place: int) -> None:
+        """With -9."""
+        os.kill(self.pids.pop(place), signal.SIGKILL)
 
     async def drain_oldest(self) -> None:
         """As a deploy does; returns when it is gone.
@@ -134,6 +132,15 @@ class Crowd:
         async with asyncio.timeout(within_seconds):
             while not all(seat.is_together for seat in self.seats):
                 await asyncio.sleep(0.05)
+
+    async def wait_for_signals(self) -> None:
+        """Wait until everybody has heard something since the last audit.
+
+        :raises TimeoutError: somebody has not.
+        """
+        async with asyncio.timeout(_UNDER_WAY_SECONDS):
+            while not all(seat.heard for seat in self.seats):
+                await asyncio.sleep(0.02)
 
     def longest_silence_ms(self, since: float) -> float:
         """The longest time in which somebody heard nothing, from a moment until now."""

@@ -44,7 +44,7 @@ class Seat:
     """When, and whether it was the same page that went on."""
     losses: list[float] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-    """What this page would show of the partner: away, returned, gone."""
+    """What this page would tell of the partner: away or gone."""
 
     def __post_init__(self) -> None:
         self._kept: dict[int, Frame] = {}
@@ -144,7 +144,7 @@ class Seat:
     def _apply(self, kind: str, frame: Frame) -> None:
         if kind == "joined":
             self._generations[frame["participant"]] = frame["seq"]
-        elif kind in {"away", "returned", "gone"} and frame["participant"] == self.partner:
+        elif kind in {"away", "gone"} and frame["participant"] == self.partner:
             self.notices.append(kind)
         elif kind == "candidates" and frame["generation"] == max(self._generations.values()):
             self.heard.append((time.monotonic(), frame["payload"]["number"]))
@@ -190,7 +190,9 @@ class Count:
     rejoined: int
     """How often somebody had to join afresh."""
     notices: int
-    """How often somebody was told that the other is away or back."""
+    """How often somebody was told that the other is away or gone."""
+    moved: int
+    """How often somebody lost the socket."""
 
 
 def count(pairs: list[tuple[Seat, Seat]]) -> Count:
@@ -208,6 +210,7 @@ def count(pairs: list[tuple[Seat, Seat]]) -> Count:
         reordered,
         rejoined=sum(not is_same for seat in seats for _, is_same in seat.welcomes[1:]),
         notices=sum(len(seat.notices) for seat in seats),
+        moved=sum(len(seat.losses) for seat in seats),
     )
     for seat in seats:
         seat.forget()

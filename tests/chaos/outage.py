@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from tests.chaos.hosts import Host
-from tests.chaos.meter import Reading, now_ms
+from tests.chaos.meter import FULL, Reading, now_ms
 from tests.chaos.record import Figure, Record
 from tests.chaos.scene import LONGEST_RETURN_SECONDS, Scene
 
@@ -14,6 +14,7 @@ _LOST_MS: Final = LONGEST_RETURN_SECONDS * 1000
 BACK: Final = (
     Figure("back_ms", "picture back on both sides, ms after the network", limit=1000),
     Figure("voice_ms", "sound back on both sides, ms after the network", limit=1000),
+    Figure("full_ms", "picture in full motion on both sides, ms after the network"),
 )
 
 
@@ -28,11 +29,9 @@ async def play_outage(scene: Scene, host: Host, seconds: float, record: Record) 
     await scene.wait_for_return(mended_ms)
     patient, clinician = await scene.readings(cut_ms)
     patient_back, clinician_back = _back_ms(patient, mended_ms), _back_ms(clinician, mended_ms)
+    worse = [max(both) for both in zip(patient_back, clinician_back, strict=True)]
     record.add(
-        {
-            "back_ms": max(patient_back[0], clinician_back[0]),
-            "voice_ms": max(patient_back[1], clinician_back[1]),
-        },
+        dict(zip(("back_ms", "voice_ms", "full_ms"), worse, strict=True)),
         side=host.namespace,
         patient_back_ms=patient_back,
         clinician_back_ms=clinician_back,
@@ -41,10 +40,11 @@ async def play_outage(scene: Scene, host: Host, seconds: float, record: Record) 
     )
 
 
-def _back_ms(reading: Reading, since_ms: float) -> tuple[float, float]:
-    """How long after a moment picture and sound came."""
-    picture, sound = reading.find_flow(since_ms), reading.find_voice(since_ms)
-    return (
-        picture - since_ms if picture else _LOST_MS,
-        sound - since_ms if sound else _LOST_MS,
+def _back_ms(reading: Reading, since_ms: float) -> list[float]:
+    """How long after a moment picture, sound and full motion came."""
+    found = (
+        reading.find_picture(since_ms),
+        reading.find_voice(since_ms),
+        reading.find_picture(since_ms, FULL),
     )
+    return [at - since_ms if at else _LOST_MS for at in found]

@@ -15,7 +15,7 @@ from tests.chaos.record import Figure, Record
 from tests.chaos.scene import Scene, open_scene
 from tests.chaos.switch import Line
 
-_ROUNDS: Final = 4
+_ROUNDS: Final = 3
 _ADAPT_SECONDS: Final = 10.0
 """How long the senders may take to find what the line bears; told apart."""
 _LOOK_SECONDS: Final = 25.0

@@ -70,7 +70,7 @@ async def _play_kill(scene: NodeScene, record: Record) -> None:
     await scene.settle()
     await scene.crowd.audit()
     killed_at, killed_ms = time.monotonic(), now_ms()
-    scene.nodes.kill_oldest()
+    scene.nodes.kill(0)
     await asyncio.sleep(_KILL_LOOK_SECONDS)
     looked_ms = now_ms()
     await scene.crowd.settle()
@@ -139,7 +139,6 @@ async def _play_restart(scene: NodeScene, record: Record) -> None:
             "usual_gap_ms": max(one.longest_gap_ms(quiet_ms, began_ms) for one in readings),
             **asdict(counted),
         },
-        moves=len(moves_ms),
         seconds=(ended_ms - began_ms) / 1000,
         failures=failures,
         patient=readings[0].turns_since(began_ms),
