@@ -38,6 +38,7 @@ class Target:
     name: str
     server: Server
     make_pairs: Callable[[int], Pairs]
+    in_flight: int
     valkey: psutil.Process | None
     cpu_ms: list[float] = field(default_factory=list)
     valkey_ms: list[float] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Target:
 async def measure(folder: Path, rounds: int) -> Report:
     report = Report(
         "nodes",
-        f"nodes: one call set-up, {rounds} rounds of {CALLS}, {IN_FLIGHT} in flight "
+        f"nodes: one call set-up, {rounds} rounds of {CALLS}, {IN_FLIGHT} in flight per worker "
         "(median [quartiles])",
         ("installation", "CPU ms / call, all", "of it Valkey", "÷ in process", "lost"),
     )
@@ -88,7 +89,8 @@ async def _start(
         save_settings(ground.data_dir, settings)
         command += ["--workers", str(workers)]
     server = await stack.enter_async_context(running(command, port, folder / "accanto.log"))
-    return Target(name, server, ticket_pairs(ground), valkey)
+    in_flight = IN_FLIGHT * max(1, workers)
+    return Target(name, server, ticket_pairs(ground), in_flight, valkey)
 
 
 async def _measure_round(target: Target) -> None:
@@ -102,7 +104,8 @@ async def _measure_round(target: Target) -> None:
 
 
 async def _play(target: Target, calls: int) -> Result:
-    return await play(Job("accanto", target.server.port, IN_FLIGHT, target.make_pairs(calls)))
+    pairs = target.make_pairs(calls)
+    return await play(Job("accanto", target.server.port, target.in_flight, pairs))
 
 
 def _fill(report: Report, targets: list[Target]) -> None:
