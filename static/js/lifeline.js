@@ -34,18 +34,10 @@ const REFRESH_AGAIN_MS = 1000;
  */
 
 /**
- * @typedef {object} Outage
- * @property {Date} beganAt
- * @property {number} seconds until sound and picture, as far as they are due, were decoded again
- * @property {{trouble: Trouble, stoodStill: boolean, restarts: number, renewals: number}} facts
- */
-
-/**
  * @typedef {object} LifelineEvents
  * @property {Trouble} trouble
  * @property {Arrivals} arrivals
  * @property {Kinds} proven decoded here since the last reconnect; again after each
- * @property {Outage} outage
  */
 
 /**
@@ -90,8 +82,6 @@ export class Lifeline extends Emitter {
   #refreshedAt = 0;
   #restarts = 0;
   #renewals = 0;
-  /** @type {{beganAt: number, facts: Outage["facts"]} | null} */
-  #outage = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -115,12 +105,6 @@ export class Lifeline extends Emitter {
     return this.#expected().video && !this.#proven.video;
   }
 
-  /** Whether all that is due was decoded here over this connection since the last reconnect. */
-  get isProven() {
-    const { audio, video } = this.#expected();
-    return (this.#proven.audio || !audio) && (this.#proven.video || !video);
-  }
-
   /** @param {Peer} peer a new connection proves itself anew */
   watch(peer) {
     const now = Date.now();
@@ -136,7 +120,7 @@ export class Lifeline extends Emitter {
 
   stop() {
     clearTimeout(this.#timer);
-    this.#peer = this.#outage = null;
+    this.#peer = null;
     this.#renewals = 0;
     this.#setTrouble("none", Date.now());
     this.#setArrivals(NOTHING_KNOWN);
@@ -158,7 +142,6 @@ export class Lifeline extends Emitter {
     this.#restartedAt = this.#steppedAt = Date.now();
     this.#answerTookMs = 0;
     this.#restarts += 1;
-    if (this.#outage) this.#outage.facts.restarts += 1;
   }
 
   /** @param {unknown} value */
@@ -200,7 +183,6 @@ export class Lifeline extends Emitter {
     if (now - from < STOOD_STILL_MS) return;
     this.#proof.excuse(now);
     this.#proven = { audio: false, video: false };
-    this.#open(from).stoodStill = true;
   }
 
   /** The line is back: without a fresh picture the other's decoder waits up to three seconds. */
@@ -267,33 +249,17 @@ export class Lifeline extends Emitter {
     } else if (before === "none") {
       this.#troubleAt = Math.min(now, this.#proof.heardAt);
       if (now - this.#restartedAt > JUST_NOW_MS) this.#restarts = 0;
-      this.#open(this.#troubleAt).trouble = trouble;
       this.#around.doubt();
     }
     if (before === "line") this.begin();
     this.emit("trouble", trouble);
   }
 
-  /**
-   * @param {number} beganAt
-   * @returns {Outage["facts"]}
-   */
-  #open(beganAt) {
-    const facts = { trouble: this.#trouble, stoodStill: false, restarts: 0, renewals: 0 };
-    this.#outage ??= { beganAt, facts };
-    return this.#outage.facts;
-  }
-
   #prove() {
     const decoded = this.#proof.decoded;
-    if (!isSame(decoded, this.#proven)) {
-      this.#proven = decoded;
-      if (decoded.audio || decoded.video) this.emit("proven", decoded);
-    }
-    if (!this.#outage || this.#trouble !== "none" || !this.isProven) return;
-    const { beganAt, facts } = this.#outage;
-    this.#outage = null;
-    this.emit("outage", { beganAt: new Date(beganAt), seconds: (Date.now() - beganAt) / 1000, facts });
+    if (isSame(decoded, this.#proven)) return;
+    this.#proven = decoded;
+    if (decoded.audio || decoded.video) this.emit("proven", decoded);
   }
 
   /**
@@ -334,7 +300,6 @@ export class Lifeline extends Emitter {
     if (step !== "renew") return;
     this.#steppedAt = now;
     this.#renewals += 1;
-    if (this.#outage) this.#outage.facts.renewals += 1;
     this.#around.renew();
   }
 }

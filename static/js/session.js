@@ -1,14 +1,9 @@
 // The room as one page lives it: wire + fold + the peer connection of the current generation.
 // It knows no element. A new generation gets a new connection; the old picture stays until the new
 // one has frames. What is wrong with a connection, and what helps, is lifeline.js.
-//
-// `outage`: sound and picture were away and are back. `facts.trouble` "line" (nothing passed),
-// "one_way" or "none" (this page stood still: lid, frozen tab); the counts of what was tried; and
-// what else happened meanwhile: wireDown (this page's socket was lost), networkNew, peerAway (the
-// other page's socket was lost), serverMoved (the server sent this page to another node).
 
-import { Emitter } from "./emitter.js";
 import { Connections } from "./connections.js";
+import { Emitter } from "./emitter.js";
 import { applyEvent, findPair, isAdmitted, isApart, peerOf, roomFromWelcome, selfOf } from "./fold.js";
 import { Lifeline } from "./lifeline.js";
 import { post } from "./page.js";
@@ -29,7 +24,6 @@ import { Wire, socketUrl } from "./wire.js";
  * @property {RTCPeerConnectionState} line state of the current peer connection
  * @property {import("./recovery.js").Trouble} trouble of the call, while there is one
  * @property {import("./recovery.js").Arrivals} arrivals who hears and sees whom since the last reconnect
- * @property {{beganAt: Date, seconds: number, facts: Record<string, unknown>}} outage
  * @property {MediaStream | null} remote what an element shows; dark and silent before admission
  * @property {boolean} channel whether messages can pass
  * @property {Record<string, unknown>} message from the other page
@@ -46,9 +40,6 @@ import { Wire, socketUrl } from "./wire.js";
  */
 
 const UNANSWERED_MS = 4000;
-/** What happened shortly before the media stopped belongs to it. */
-const RELATED_MS = 3000;
-const LONG_AGO = { wireDown: 0, networkNew: 0, peerAway: 0, serverMoved: 0 };
 
 /** A question about the camera that nobody answers must not keep the other side out. */
 const soon = () => new Promise((resolve) => setTimeout(resolve, UNANSWERED_MS));
@@ -65,7 +56,6 @@ export class Session extends Emitter {
   #room = null;
   #isLineNew = false;
   #isNetworkNew = false;
-  #happenedAt = { ...LONG_AGO };
   #lifeline = new Lifeline({
     expected: () => this.#expected(),
     isReachable: (sinceMs) => this.#isReachable(sinceMs),
@@ -104,7 +94,6 @@ export class Session extends Emitter {
     this.#lifeline.on("trouble", (trouble) => this.emit("trouble", trouble));
     this.#lifeline.on("arrivals", (arrivals) => this.emit("arrivals", arrivals));
     this.#lifeline.on("proven", (proof) => this.#onProven(proof));
-    this.#lifeline.on("outage", (outage) => this.#onOutage(outage));
   }
 
   get room() {
@@ -190,16 +179,11 @@ export class Session extends Emitter {
       return;
     }
     this.#room = applyEvent(this.#room, event);
-    if ("participant" in event && event.participant !== this.#room.you) this.#followPeer(event.type);
+    if (event.type === "returned" && event.participant !== this.#room.you) {
+      this.#lifeline.restart(false);
+      this.#lifeline.begin();
+    }
     this.#settle();
-  }
-
-  /** @param {RoomEvent["type"]} type */
-  #followPeer(type) {
-    if (type === "away") this.#happenedAt.peerAway = Date.now();
-    if (type !== "returned") return;
-    this.#lifeline.restart(false);
-    this.#lifeline.begin();
   }
 
   /**
@@ -207,14 +191,12 @@ export class Session extends Emitter {
    * @param {string} reason
    */
   #onDown(reason) {
-    this.#happenedAt[reason ? "serverMoved" : "wireDown"] = Date.now();
     this.#isLineNew ||= !reason;
     this.emit("wire", false);
   }
 
   /** @param {boolean} isNetworkNew */
   #onWakeup(isNetworkNew) {
-    if (isNetworkNew) this.#happenedAt.networkNew = Date.now();
     this.#isNetworkNew ||= isNetworkNew;
     this.#wire.wake(isNetworkNew);
   }
@@ -240,13 +222,6 @@ export class Session extends Emitter {
     this.#wire.send({ type: "prove_media", of: this.#connections.held.to, audio, video });
     this.#connections.showNewWhenSeen();
     this.emit("proven", { audio, video });
-  }
-
-  /** @param {import("./lifeline.js").Outage} outage */
-  #onOutage({ beganAt, seconds, facts }) {
-    const from = beganAt.getTime() - RELATED_MS;
-    const happened = Object.entries(this.#happenedAt).map(([name, at]) => [name, at >= from]);
-    this.emit("outage", { beganAt, seconds, facts: { ...facts, ...Object.fromEntries(happened) } });
   }
 
   /** @param {{reason: string}} detail */

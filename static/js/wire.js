@@ -22,6 +22,7 @@ const OPEN_WITHIN_MS = [1000, 1000, 2000, 2000, 2000, 2000, 2000, 4000, 4000, 80
 const HELLO_WITHIN_MS = 8000;
 const SCOUT_AFTER_MS = 400;
 const YOUNG_ATTEMPT_MS = 300;
+const YOUNG_HELLO_MS = 1500;
 /** An attempt begun on a sign of life is let be: Chromium may hold it back for seconds. */
 const LIFE_HOLDS_MS = 5000;
 const RETRY_AFTER_MS = [250, 500, 500, 500, 500, 500, 1000, 1000, 1000, 2000, 4000];
@@ -145,7 +146,8 @@ export class Wire extends Emitter {
   wake(isNetworkNew) {
     if (!this.#isWanted) return;
     if (this.#isUp && !isNetworkNew) return this.#doubt();
-    const isYoung = this.#socket && !this.#isUp && Date.now() - this.#startedAt < YOUNG_ATTEMPT_MS;
+    const youth = this.#isOpen ? YOUNG_HELLO_MS : YOUNG_ATTEMPT_MS;
+    const isYoung = this.#socket && !this.#isUp && Date.now() - this.#startedAt < youth;
     if (isYoung && !isNetworkNew) return;
     this.#abandon("");
     this.#connect();
@@ -189,6 +191,7 @@ export class Wire extends Emitter {
     socket.addEventListener("open", async () => {
       if (this.#socket !== socket) return;
       this.#isOpen = true;
+      this.#startedAt = Date.now();
       this.#scout.stop();
       const key = resume
         ? { resume: resume.token, epoch: resume.epoch, seq: this.#seq }
@@ -241,7 +244,7 @@ export class Wire extends Emitter {
     this.#write({ type: "ping" });
   }
 
-  /** @param {number} ageMs of the attempt to get in */
+  /** @param {number} ageMs of the attempt to open, or of the greeting */
   #hasten(ageMs) {
     if (Date.now() - this.#livedAt < LIFE_HOLDS_MS) return;
     if (!this.#isOpen && ageMs >= SCOUT_AFTER_MS) this.#scout.start();

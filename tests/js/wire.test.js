@@ -337,6 +337,19 @@ test("without a ticket the old seat stays", async () => {
   assert.ok(wire.isUp);
 });
 
+test("a sign of life leaves a greeting be that has just gone out", async () => {
+  const { wire } = await joined();
+  wire.wake(true);
+  mock.timers.tick(400);
+  await last().open();
+  const begun = Socket.opened.length;
+
+  mock.timers.tick(400);
+  wire.wake(false);
+
+  assert.equal(Socket.opened.length, begun);
+});
+
 test("a new network does not wait for the backoff", async () => {
   const { wire } = await joined();
   last().die();
