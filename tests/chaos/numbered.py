@@ -136,9 +136,10 @@ class Seat:
             for one in welcome["participants"]
             if one["state"] not in {"gone", "turned_away"}
         }
-        self._acknowledge(welcome["cseq"])
+        # Also what the server says it has: who doubles a signal then is seen.
         for kept in list(self._kept.values()):
             await socket.send_json(kept)
+        self._acknowledge(welcome["cseq"])
         self._is_up = True
 
     def _apply(self, kind: str, frame: Frame) -> None:
