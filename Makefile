@@ -41,7 +41,7 @@ lint: setup
 test: setup lint
 	@$(BIN)/python tests/browser/chromium.py
 	@node --test tests/js/*.test.js
-	@$(BIN)/python -m pytest tests/browser
+	@$(BIN)/python -m pytest tests/browser -m "not long"
 	@$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser --numprocesses=2 --dist=loadfile
 
 bench: setup
@@ -51,6 +51,7 @@ bench: setup
 chaos: setup
 	@$(BIN)/python tests/browser/chromium.py
 	@$(BIN)/python -m pytest tests/chaos -s $(if $(ONLY),-k "$(ONLY)")
+	@$(if $(ONLY),true,$(BIN)/python -m pytest tests/browser -m long)
 
 tour: setup
 	@$(BIN)/python tests/browser/chromium.py

@@ -167,6 +167,7 @@ async def test_board_follows_the_day_without_a_reload(
     await page.context.close()
 
 
+@pytest.mark.long
 async def test_board_says_when_it_is_old(
     chromium: Browser, live_server: str, cast: Cast, make_visit: MakeVisit
 ) -> None:

@@ -169,6 +169,7 @@ async def test_who_has_no_camera_and_hears_nothing_is_told_what_to_do(
     await context.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_relay_that_nobody_reaches_and_a_full_house(
     chromium: Browser, live_server: str, address: str, visit: Visit, database: Database

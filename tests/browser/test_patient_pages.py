@@ -210,6 +210,7 @@ async def test_nothing_is_sent_before_a_person_presses(
     assert posts == []
 
 
+@pytest.mark.long
 async def test_mangled_links_still_work(
     telephone: BrowserContext, live_server: str, visit: Visit, link: JoinLink, address: str
 ) -> None:

@@ -49,6 +49,7 @@ async def wait_for_rows(stage: Stage, people: Iterable[Person]) -> None:
         assert (await answered.value).status == 200
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_call_is_measured_kept_to_the_voice_by_hand_and_stated(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician

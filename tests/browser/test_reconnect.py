@@ -114,6 +114,7 @@ async def wait_for_drafts(person: Person, count: int) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_a_sender_that_lost_its_track_gets_it_back(stage: Stage) -> None:
     async with watched_call(stage) as (patient, clinician):
@@ -125,6 +126,7 @@ async def test_a_sender_that_lost_its_track_gets_it_back(stage: Stage) -> None:
         await wait_for_tone(clinician, 440)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_a_dead_direction_is_said_in_words_and_gets_a_new_connection(stage: Stage) -> None:
     async with watched_call(stage) as (patient, clinician):
@@ -143,6 +145,7 @@ async def test_a_dead_direction_is_said_in_words_and_gets_a_new_connection(stage
             await person.sees_moving_picture()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_an_unplugged_camera_leaves_the_voice_and_comes_back(stage: Stage) -> None:
     async with watched_call(stage) as (patient, clinician):
@@ -160,6 +163,7 @@ async def test_an_unplugged_camera_leaves_the_voice_and_comes_back(stage: Stage)
         await clinician.sees_moving_picture()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_a_microphone_that_a_telephone_call_took_is_back_with_one_touch(stage: Stage) -> None:
     async with watched_call(stage) as (patient, clinician):

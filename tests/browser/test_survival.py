@@ -55,6 +55,7 @@ async def expect_calls_go_on(*people: Person) -> None:
         await person.sees_moving_picture()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_closed_lid_is_resumed_when_it_opens(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician

@@ -95,6 +95,7 @@ async def test_coming_back_with_the_same_page_stays_verified(stage: Stage) -> No
         await badge_of(person).to_be_visible(timeout=PATIENCE_MS)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_different_figures_end_the_call_on_both_pages(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician
