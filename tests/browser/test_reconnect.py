@@ -182,6 +182,7 @@ async def test_a_microphone_that_a_telephone_call_took_is_back_with_one_touch(st
         await wait_for_tone(clinician, 440)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_the_newest_tab_wins_and_the_older_one_can_take_it_back(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician
@@ -230,6 +231,7 @@ async def test_a_draft_outlives_its_page_sealed_and_is_saved_on_return(stage: St
         assert await stop(server) == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_logging_out_wipes_what_the_browser_kept(stage: Stage) -> None:
     clinician = stage.clinician
