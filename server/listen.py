@@ -11,6 +11,7 @@ import asyncio
 import gc
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -76,7 +77,8 @@ async def serve(
         front = Front(app[HUB], runner.server)
         servers = await _listen(front, settings, place)
         if place.line is not None:
-            app[HUB].join_siblings(Siblings(settings.data_dir / "workers", str(os.getpid())))
+            name = f"{os.getpid()}-{secrets.token_hex(4)}"  # containers have the same numbers
+            app[HUB].join_siblings(Siblings(settings.data_dir / "workers", name))
         try:
             await _say_ready(servers[0], place, on_ready)
             await stop.until(_drain(app, servers[0] if place.is_shared else None, place))

@@ -121,8 +121,13 @@ class Hub:
     async def _seat_handed(self, connection: sockets.socket, hello: bytes) -> None:
         connection.setblocking(False)
         handed = self._make_socket(answer=b"")
-        loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: handed, connection)
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: handed, connection)
+        except OSError:
+            self._forget(handed)
+            connection.close()
+            return
         if self._is_closing:
             self._send_away(handed)
         else:
@@ -174,17 +179,22 @@ class Hub:
         """Tells a room of an act that came over HTTP (``Late``, ``Moved``, ``Closed``), on
         whatever node it is open. Call it after the act is committed; a room that is not open
         reads it when it opens."""
+        self._tell(room_id, msgspec.structs.replace(event), reason)
+
+    def _tell(self, room_id: str, event: RoomEvent, reason: str) -> None:
+        """A room that is just being opened is told when it is open: nobody waits for it here."""
+
+        def tell(_: Exception | None) -> None:
+            if opened is None or opened.is_over:
+                self._rooms.post(room_id, event, reason)
+            else:
+                self._rooms.append(opened, event, reason=reason)
+
         opened = self._rooms.find(room_id)
         if opened is None:
-            self._rooms.post(room_id, msgspec.structs.replace(event), reason)
-            return
-        opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        opened.when_ready(lambda _: opening.set_result(None))
-        await opening
-        if opened.is_over:
-            await self.publish(room_id, event, reason)
+            tell(None)
         else:
-            self._rooms.append(opened, msgspec.structs.replace(event), reason=reason)
+            opened.when_ready(tell)
 
     async def presence(self, room_ids: Sequence[str]) -> dict[str, list[Participant]]:
         """Everybody these rooms know, whoever left included, on whatever node they are open;

@@ -47,8 +47,8 @@ class SharedRoom:
     def __init__(self, room_id: str, listener: RoomListener) -> None:
         self.room_id = room_id
         self.listener = listener
-        self.key = f"accanto:room:{room_id}"
-        self.channel = f"accanto:nudge:{room_id}"
+        self.key = key_of(room_id)
+        self.channel = channel_of(room_id)
         self.epoch = ""
         self.nudge = b""
         self.tape = Tape()
@@ -66,6 +66,14 @@ def seq_of(entry_id: bytes) -> int:
 
 def id_of(seq: int) -> str:
     return f"0-{seq + 1}"
+
+
+def key_of(room_id: str) -> str:
+    return f"accanto:room:{room_id}"
+
+
+def channel_of(room_id: str) -> str:
+    return f"accanto:nudge:{room_id}"
 
 
 def mark_of(room_id: str) -> str:

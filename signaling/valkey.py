@@ -58,7 +58,6 @@ class Valkey(asyncio.Protocol):
         self._is_ready = False
         """What had to come first is answered."""
         self._heard_at = 0.0
-        self._is_stopping = False
         self._runner: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._idle = asyncio.Event()
@@ -82,7 +81,6 @@ class Valkey(asyncio.Protocol):
                     await self._idle.wait()
             except TimeoutError:
                 logger.warning("%d commands to Valkey are lost at the end", len(self._pending))
-        self._is_stopping = True
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait({self._runner})

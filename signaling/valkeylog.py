@@ -28,7 +28,17 @@ from signaling.bus import RoomListener
 from signaling.entries import Entry
 from signaling.messages import Participant
 from signaling.seed import RoomSeed
-from signaling.streams import OPEN, SharedRoom, Start, id_of, mark_of, presence_of, seq_of
+from signaling.streams import (
+    OPEN,
+    SharedRoom,
+    Start,
+    channel_of,
+    id_of,
+    key_of,
+    mark_of,
+    presence_of,
+    seq_of,
+)
 from signaling.valkey import Overloaded, Valkey
 
 KEPT_SECONDS: Final = 3 * 3600
@@ -66,10 +76,6 @@ class ValkeyRoomLog:
 
     async def stop(self) -> None:
         await self._valkey.stop()
-
-    @property
-    def is_reachable(self) -> bool:
-        return self._valkey.is_ready
 
     async def check(self) -> None:
         """Raises ``TimeoutError`` when no Valkey answers."""
@@ -150,18 +156,27 @@ class ValkeyRoomLog:
         """Marks the room as changed when there is no log of it: an older seed is not believed."""
         self._number += 1
         entry.number = self._number
-        key, payload = f"accanto:room:{room_id}", _encode(entry)
 
-        def add_again(reply: Any) -> None:
+        def mark_and_add_again(reply: Any) -> None:
             if reply is None:
-                self._valkey.send(
-                    "SET", mark_of(room_id), secrets.token_hex(4), "EX", CHANGED_SECONDS
-                )
-                self._valkey.send("XADD", key, "NOMKSTREAM", "0-*", "e", payload)
-                self._valkey.send("PUBLISH", f"accanto:nudge:{room_id}", f"{self._name} ")
+                token = secrets.token_hex(4)
+                self._valkey.send("SET", mark_of(room_id), token, "EX", CHANGED_SECONDS)
+                self._add(room_id, entry, partial(self._on_posted, room_id))
+            else:
+                self._on_posted(room_id, reply)
 
-        self._valkey.send("XADD", key, "NOMKSTREAM", "0-*", "e", payload, on_reply=add_again)
-        self._valkey.send("PUBLISH", f"accanto:nudge:{room_id}", f"{self._name} ")
+        self._add(room_id, entry, mark_and_add_again)
+
+    def _add(self, room_id: str, entry: Entry, on_reply: Callable[[Any], None]) -> None:
+        key, payload = key_of(room_id), _encode(entry)
+        self._valkey.send("XADD", key, "NOMKSTREAM", "0-*", "e", payload, on_reply=on_reply)
+        self._valkey.send("PUBLISH", channel_of(room_id), f"{self._name} ")
+
+    def _on_posted(self, room_id: str, reply: Any) -> None:
+        """This node may have opened the room meanwhile, and does not hear its own nudge."""
+        shared = self._rooms.get(room_id)
+        if shared is not None and shared.epoch and isinstance(reply, bytes):
+            self._fill(shared, seq_of(reply))
 
     # ---- reading on ------------------------------------------------------------------------
 

@@ -158,6 +158,16 @@ async def test_an_act_between_the_records_and_the_log_is_not_lost(logs: Logs) ->
     assert not ear.epoch
 
 
+async def test_an_act_of_a_node_that_opens_the_room_meanwhile_is_heard_by_it(logs: Logs) -> None:
+    ear = Ear()
+
+    logs[0].post("visit", Entry(event=Late(minutes=5), node="n1"))
+    logs[0].open("visit", ear, SEED)
+
+    await ear.hears(1)
+    assert heard(ear) == [5]
+
+
 async def test_a_node_that_gives_no_sign_is_dead_at_the_second_look(logs: Logs) -> None:
     dead: list[str] = []
     logs[1].beat("n2", (), dead.append)
