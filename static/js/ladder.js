@@ -53,6 +53,7 @@ const LOST_CONCEALED_PERCENT = 10;
 const QUEUE_MS = 400;
 const SMOOTHING = 0.15;
 const DOWN_AFTER_MS = 1500;
+const BELIEVED_AFTER_MS = 10_000;
 const SETTLE_MS = 2000;
 const GRACE_AFTER_CLIMB_MS = 5000;
 const TRIAL_MS = 20_000;
@@ -202,13 +203,18 @@ const isStarving = ({ bestRttMs }, { concealedPercent, rttMs }) =>
   concealedPercent > WEAK_CONCEALED_PERCENT || rttMs > bestRttMs + QUEUE_MS;
 
 /**
- * Loss alone, with room on the line, is no fault of the picture: below `low` nothing is won.
+ * Loss alone, with room on the line, is no fault of the picture: below `low` nothing is won. Nor is
+ * an estimate alone believed there at once: after an outage it is far too small for some seconds,
+ * and it only grows while a picture is sent.
  * @param {Ladder} ladder
  * @param {Seen} seen
  * @returns {Rung}
  */
-const lowestUseful = (ladder, seen) =>
-  isShort(ladder, seen) || isStarving(ladder, seen) ? "voice" : "low";
+function lowestUseful(ladder, seen) {
+  if (isStarving(ladder, seen)) return "voice";
+  const isShortForLong = seen.atMs - ladder.badSinceMs >= BELIEVED_AFTER_MS;
+  return isShort(ladder, seen) && isShortForLong ? "voice" : "low";
+}
 
 /**
  * At once as far as the estimate says, else one step.

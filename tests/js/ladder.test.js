@@ -74,20 +74,34 @@ for (const [kbps, expected] of /** @type {[number, string][]} */ ([
   });
 }
 
-test("a line that breaks down is followed within four seconds, at once as far as needed", () => {
-  const before = run(60, () => ({})).ladder;
-  const started = { ...before, changedAtMs: before.changedAtMs };
-  const from = 60;
-  const { changes } = run(
-    70,
-    (second) => (second > from ? { availableKbps: 90 } : {}),
-    startLadder(1000),
-  );
-  const down = changes.find(({ second }) => second > from);
+/** @param {Partial<Seen>} seen of every second from the 61st on */
+const breakDown = (seen) =>
+  run(90, (second) => (second > 60 ? seen : {})).changes.filter(({ second }) => second > 60);
 
-  assert.equal(started.rung, "hd");
-  assert.ok(down && down.second - from <= 4, JSON.stringify(changes));
+test("a line that breaks down under the voice is followed within four seconds, as far as needed", () => {
+  const [down] = breakDown({ availableKbps: 90, concealedPercent: 20 });
+
+  assert.ok(down && down.second <= 64);
   assert.equal(down.to, "slow");
+});
+
+test("a small estimate alone costs a small picture at once, and more only when it lasts", () => {
+  const [first, second] = breakDown({ availableKbps: 90 });
+
+  assert.ok(first && first.second <= 64);
+  assert.equal(first.to, "low");
+  assert.equal(second?.to, "slow");
+  assert.ok(second.second - first.second >= 10);
+});
+
+test("an estimate that recovers from an outage within seconds leaves a moving picture", () => {
+  const { ladder, changes } = run(90, (second) => {
+    if (second > 30 && second <= 50) return { isArriving: false };
+    return second > 50 && second <= 58 ? { availableKbps: 30 + 12 * (second - 50) } : {};
+  });
+
+  assert.equal(ladder.rung, "hd");
+  assert.ok(changes.every(({ to }) => place(to) <= place("low")), JSON.stringify(changes));
 });
 
 test("a voice with gaps costs the picture step by step until the voice is alone", () => {
