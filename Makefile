@@ -41,8 +41,8 @@ lint: setup
 test: setup lint
 	@$(BIN)/python tests/browser/chromium.py
 	@node --test tests/js/*.test.js
-	@$(BIN)/python -m pytest tests/browser -m "not long"
-	@$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser --numprocesses=2 --dist=loadfile
+	@$(BIN)/python -m pytest tests/browser -m "not long" --numprocesses=2 --dist=loadfile
+	@$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser --numprocesses=3 --dist=loadfile
 
 bench: setup
 	@$(BIN)/python tests/browser/chromium.py
