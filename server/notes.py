@@ -25,7 +25,7 @@ from server.errors import InvalidInput
 from server.keyring import Keyring
 from server.models import Note, Visit
 from server.pages import json_response
-from server.sealed import open_note, seal_note
+from server.sealed import NoteContent, Section, open_note, seal_note
 from server.services import DATABASE, KEYRING, now_of
 
 MAX_CHARACTERS: Final = 40_000
@@ -79,7 +79,8 @@ async def _save(
     last = await _find_last(session, visit.id)
     if based_on != (last.version if last else 0):
         raise Stale
-    if last is not None and await open_note(keyring, session, last) == text:
+    content = NoteContent(sections={Section.FREE: text})
+    if last is not None and await open_note(keyring, session, last) == content:
         return last
     note = Note(
         organisation_id=actor.organisation,
@@ -88,7 +89,7 @@ async def _save(
         author_id=actor.id,
         saved_at=now,
     )
-    await seal_note(keyring, session, note, text)
+    await seal_note(keyring, session, note, content)
     session.add(note)
     await session.flush()
     await append(session, actor.organisation, _saved_entry(note, actor, now))
@@ -111,9 +112,10 @@ async def _answer(
     keyring: Keyring, session: AsyncSession, note: Note | None, *, status: int = 200
 ) -> web.Response:
     version = note.version if note else 0
+    content = await open_note(keyring, session, note) if note else NoteContent()
     response = json_response(
         {
-            "text": await open_note(keyring, session, note) if note else "",
+            "text": content.text_of(Section.FREE),
             "version": version,
             "saved_at": note.saved_at.isoformat() if note else None,
         },

@@ -33,18 +33,41 @@ from server.models.organisation import (
     Phase,
     PhaseChange,
 )
-from server.models.people import User, UserRole, UserSession
-from server.models.record import LogEntry, LogHead, Note
+from server.models.people import Profession, User, UserRole, UserSession
+from server.models.record import LogEntry, LogHead, Note, NoteFormat
+from server.models.report import (
+    Report,
+    ReportCode,
+    ReportKind,
+    ReportState,
+    Signer,
+    SignerKind,
+    Submission,
+    SubmissionState,
+)
+from server.models.retention import Kept, LegalHold, RetentionTerm
 from server.models.visit import CheckIn, Consent, ConsentKind, Device, Outcome, Visit, VisitState
+from server.models.writing import (
+    Attachment,
+    AttachmentKind,
+    CodeListEntry,
+    CodeSystem,
+    NoteTemplate,
+    Phrase,
+)
 
 __all__ = [
     "Appointment",
     "AppointmentStatus",
+    "Attachment",
+    "AttachmentKind",
     "CallInterval",
     "CallOutage",
     "Channel",
     "CheckIn",
     "Clinic",
+    "CodeListEntry",
+    "CodeSystem",
     "Connector",
     "Consent",
     "ConsentKind",
@@ -59,12 +82,16 @@ __all__ = [
     "FhirAwaited",
     "FhirResource",
     "InboxMessage",
+    "Kept",
+    "LegalHold",
     "LineTest",
     "LogEntry",
     "LogHead",
     "MessageKind",
     "MessageState",
     "Note",
+    "NoteFormat",
+    "NoteTemplate",
     "NoticeRule",
     "Organisation",
     "OrganisationKey",
@@ -75,8 +102,19 @@ __all__ = [
     "PatientMessage",
     "Phase",
     "PhaseChange",
+    "Phrase",
+    "Profession",
     "Reconciliation",
+    "Report",
+    "ReportCode",
+    "ReportKind",
+    "ReportState",
+    "RetentionTerm",
+    "Signer",
+    "SignerKind",
     "Source",
+    "Submission",
+    "SubmissionState",
     "Suitability",
     "User",
     "UserRole",

@@ -49,6 +49,13 @@ class Organisation(Base):
     notice_rule: Mapped[NoticeRule] = mapped_column(
         word_column(NoticeRule), default=NoticeRule.WORKING_DAYS
     )
+    region_code: Mapped[str] = mapped_column(String(3), default="")
+    """ISTAT region with a leading zero: ``030`` Lombardia, ``090`` Toscana."""
+    ministry_code: Mapped[str] = mapped_column(String(16), default="")
+    """Code of the body in the Ministry's registry (FLS.11), for the custodian of a report."""
+    street: Mapped[str] = mapped_column(String(200), default="")
+    postal_code: Mapped[str] = mapped_column(String(5), default="")
+    city: Mapped[str] = mapped_column(String(100), default="")
 
 
 class PhaseChange(OwnedByOrganisation, Base):
@@ -73,10 +80,21 @@ class Clinic(OwnedByOrganisation, Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     code: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(String(200))
+    site_code: Mapped[str] = mapped_column(String(16), default="")
+    """Code of the building (*presidio*, HSP.11 or STS.11); its name is beside it."""
+    site_name: Mapped[str] = mapped_column(String(200), default="")
+    discipline_code: Mapped[str] = mapped_column(String(8), default="")
+    """Two digits of the Ministry's list of disciplines: ``08`` cardiology."""
+    branch_code: Mapped[str] = mapped_column(String(8), default="")
+    """Two digits of the list of outpatient branches (*branca*)."""
 
 
 class OrganisationKey(OwnedByOrganisation, Base):
-    """A secret of one organisation, wrapped by the root key. ``purpose``: kek, join, index."""
+    """A secret of one organisation, wrapped by the root key. ``purpose``: kek, join, index.
+
+    The highest version of ``kek`` wraps what is new; older ones only open, until nothing is left
+    under them and their row is deleted.
+    """
 
     __tablename__ = "organisation_key"
 
@@ -86,10 +104,18 @@ class OrganisationKey(OwnedByOrganisation, Base):
     purpose: Mapped[str] = mapped_column(String(16), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True, default=1)
     wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    root_id: Mapped[str] = mapped_column(String(16), default="")
+    """Key check value of the root key that wraps it; empty until the first start after 0004."""
+    check_value: Mapped[str] = mapped_column(String(16), default="")
+    """Key check value of the secret itself."""
+    created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class DataKey(OwnedByOrganisation, Base):
-    """The key of one visit (or patient, or user), wrapped by the organisation's KEK."""
+    """The key of one visit (or patient, or user), wrapped by the organisation's KEK.
+
+    A shredded key leaves its row: ``wrapped`` is empty and ``shredded_at`` says since when.
+    """
 
     __tablename__ = "data_key"
     __table_args__ = (UniqueConstraint("organisation_id", "owner"),)
@@ -99,3 +125,4 @@ class DataKey(OwnedByOrganisation, Base):
     kek_version: Mapped[int]
     wrapped: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    shredded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

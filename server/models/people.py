@@ -23,6 +23,15 @@ class UserRole(StrEnum):
     ADMINISTRATOR = "administrator"
 
 
+class Profession(StrEnum):
+    """What a visit of this clinician ends with (TV-11)."""
+
+    SPECIALIST = "specialist"
+    """A signed report."""
+    GENERAL_PRACTITIONER = "general_practitioner"
+    """Also paediatricians of free choice: a signed digital annotation, no prescription needed."""
+
+
 class User(OwnedByOrganisation, Base):
     """A member of staff. ``code`` is the clinician's code in CUP messages."""
 
@@ -40,6 +49,11 @@ class User(OwnedByOrganisation, Base):
     given_name: Mapped[str] = mapped_column(String(100), default="")
     family_name: Mapped[str] = mapped_column(String(100), default="")
     code: Mapped[str | None] = mapped_column(String(64), index=True)
+    profession: Mapped[Profession] = mapped_column(
+        word_column(Profession), default=Profession.SPECIALIST
+    )
+    sealed_codice_fiscale: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Who signs a report is named in it by codice fiscale."""
     sealed_totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     failed_logins: Mapped[int] = mapped_column(default=0)
     last_failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -62,4 +76,6 @@ class UserSession(OwnedByOrganisation, Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     is_second_factor_done: Mapped[bool] = mapped_column(default=True)
+    sealed_signing_pin: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """PIN or passphrase of the signature, once given, until this login ends."""
     user: Mapped[User] = relationship(lazy="raise_on_sql")

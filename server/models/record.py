@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from server.db import Base, OrganisationId, OwnedByOrganisation, UtcDateTime
+from server.db import Base, OrganisationId, OwnedByOrganisation, UtcDateTime, word_column
+
+
+class NoteFormat(StrEnum):
+    """What ``Note.sealed_text`` holds."""
+
+    PLAIN = "plain"
+    """One text: the notes of before 0004."""
+    SECTIONS = "sections"
+    """JSON of :class:`server.sealed.NoteContent`."""
 
 
 class Note(OwnedByOrganisation, Base):
@@ -20,6 +30,9 @@ class Note(OwnedByOrganisation, Base):
     sealed_text: Mapped[bytes] = mapped_column(LargeBinary)
     author_id: Mapped[str] = mapped_column(ForeignKey("user.id"))
     saved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    content_format: Mapped[NoteFormat] = mapped_column(
+        word_column(NoteFormat), default=NoteFormat.SECTIONS
+    )
 
 
 class LogEntry(OwnedByOrganisation, Base):

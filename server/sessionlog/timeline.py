@@ -28,7 +28,7 @@ _MARKED: Final = frozenset(
         Act.SAS_CONFIRMED, Act.SAS_MISMATCH,
     }
 )  # fmt: skip
-_INCIDENTS: Final = frozenset({Act.SAS_MISMATCH})
+_INCIDENTS: Final = frozenset({Act.SAS_MISMATCH, Act.SEAL_BROKEN})
 _SHORTEST_SPAN: Final = timedelta(minutes=1)
 _MARK_ROWS: Final = 3
 

@@ -1,0 +1,1 @@
+"""The way of a report to the national record (*Fascicolo sanitario elettronico* 2.0)."""

@@ -1,0 +1,1 @@
+"""The report as the clinician makes it: prepared, reviewed, signed, corrected."""

@@ -1,0 +1,1 @@
+"""How long records are kept, what may not be deleted, and the job that shreds."""

@@ -1,0 +1,1 @@
+"""Signing documents: PAdES with the means that each clinician has."""
