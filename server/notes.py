@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,7 +24,7 @@ from server.errors import InvalidInput
 from server.keyring import Keyring
 from server.models import Note, Visit
 from server.pages import json_response
-from server.sealed import NoteContent, Section, open_note, seal_note
+from server.sealed import NoteContent, Section, load_last_note, open_note, seal_note
 from server.services import DATABASE, KEYRING, now_of
 
 MAX_CHARACTERS: Final = 40_000
@@ -47,7 +46,7 @@ async def send_note(request: web.Request) -> web.StreamResponse:
     actor, now = actor_of(request), now_of(request)
     async with request.app[DATABASE].begin(actor.organisation) as session:
         visit = await load_visit_of(session, actor.id, request.match_info["visit_id"])
-        note = await _find_last(session, visit.id)
+        note = await load_last_note(session, visit.id)
         facts: dict[str, Fact] = {"version": note.version if note else 0}
         entry = Entry(now, Act.NOTE_OPENED, ActorRole.CLINICIAN, actor.id, visit.id, facts)
         await append(session, actor.organisation, entry)
@@ -68,7 +67,7 @@ async def save_note(request: web.Request) -> web.StreamResponse:
             return await _answer(request.app[KEYRING], session, note)
     except (Stale, IntegrityError):  # two first saves at once meet in the primary key
         async with request.app[DATABASE].read(actor.organisation) as session:
-            last = await _find_last(session, visit_id)
+            last = await load_last_note(session, visit_id)
             return await _answer(request.app[KEYRING], session, last, status=412)
 
 
@@ -76,7 +75,7 @@ async def _save(
     request: web.Request, session: AsyncSession, visit: Visit, text: str, based_on: int
 ) -> Note:
     keyring, actor, now = request.app[KEYRING], actor_of(request), now_of(request)
-    last = await _find_last(session, visit.id)
+    last = await load_last_note(session, visit.id)
     if based_on != (last.version if last else 0):
         raise Stale
     content = NoteContent(sections={Section.FREE: text})
@@ -100,12 +99,6 @@ def _saved_entry(note: Note, actor: Actor, now: datetime) -> Entry:
     digest = hashlib.sha256(note.sealed_text).hexdigest()
     facts: dict[str, Fact] = {"version": note.version, "sha256": digest}
     return Entry(now, Act.NOTE_SAVED, ActorRole.CLINICIAN, actor.id, note.visit_id, facts)
-
-
-async def _find_last(session: AsyncSession, visit_id: str) -> Note | None:
-    return await session.scalar(
-        select(Note).where(Note.visit_id == visit_id).order_by(Note.version.desc()).limit(1)
-    )
 
 
 async def _answer(

@@ -27,6 +27,7 @@ from server.sealed.cup import (
 )
 from server.sealed.record import (
     attachment_place,
+    load_last_note,
     note_place,
     open_attachment_words,
     open_note,
@@ -56,6 +57,7 @@ __all__ = [
     "NoteContent",
     "Section",
     "attachment_place",
+    "load_last_note",
     "note_place",
     "open_answers",
     "open_attachment_words",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.keyring import Keyring, Place
@@ -30,6 +31,13 @@ async def open_note(keyring: Keyring, session: AsyncSession, note: Note) -> Note
     if note.content_format is NoteFormat.PLAIN:
         return NoteContent(sections={Section.FREE: plaintext.decode()})
     return msgspec.json.decode(plaintext, type=NoteContent)
+
+
+async def load_last_note(session: AsyncSession, visit_id: str) -> Note | None:
+    """The newest version; ``None`` before the first save."""
+    return await session.scalar(
+        select(Note).where(Note.visit_id == visit_id).order_by(Note.version.desc()).limit(1)
+    )
 
 
 async def seal_attachment_words(
