@@ -131,6 +131,20 @@ class Keyring:
         key = await self._load_key(session, place.organisation, key_id)
         return unseal(key, place.context(key_id), sealed[start + _KEY_ID_BYTES :])
 
+    async def data_key(self, session: AsyncSession, place: Place) -> tuple[str, bytes]:
+        """Id and 32 bytes of the key that seals a place, for bytes outside the database; made
+        when there is none yet. ``place.context(id)`` is what they are bound to."""
+        return await self._load_or_make_key(session, place)
+
+    async def find_data_key(
+        self, session: AsyncSession, organisation: OrganisationId, key_id: str
+    ) -> bytes:
+        """A data key by the id that stands in the header.
+
+        :raises SealBroken: there is none of this organisation with that id.
+        """
+        return await self._load_key(session, organisation, key_id)
+
     async def warm(
         self, session: AsyncSession, organisation: OrganisationId, owners: Collection[str]
     ) -> None:
