@@ -20,6 +20,7 @@ from server.errors import CommandFailed
 from server.keyring import Keyring
 from server.models import (
     Appointment,
+    Attachment,
     CheckIn,
     FhirResource,
     InboxMessage,
@@ -28,7 +29,10 @@ from server.models import (
     Note,
     Organisation,
     Patient,
+    Report,
+    Signer,
     Source,
+    Submission,
     User,
     Visit,
 )
@@ -59,8 +63,15 @@ OPENERS: Final[dict[InstrumentedAttribute[Any], Opener]] = {
     FhirResource.sealed_content: sealed.open_resource,
     Source.sealed_outgoing_token: sealed.open_outgoing_token,
     User.sealed_totp_secret: open_second_factor,
+    User.sealed_codice_fiscale: sealed.open_codice_fiscale,
+    Signer.sealed_content: sealed.open_signer,
+    Attachment.sealed_words: sealed.open_attachment_words,
+    Report.sealed_content: sealed.open_report_content,
+    Report.sealed_pdf: sealed.open_report_pdf,
+    Report.sealed_cda: sealed.open_report_cda,
+    Submission.sealed_detail: sealed.open_submission_detail,
 }
-"""How each sealed column is opened; a test compares this with the models."""
+"""How each sealed column of a backup is opened; a test compares this with the models."""
 
 
 async def prove(database: Database, keyring: Keyring) -> list[str]:
