@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import LargeBinary, select
+from sqlalchemy import JSON, LargeBinary, String, select
 from sqlalchemy.orm import joinedload
 
 from recordings.vault import SealBroken
@@ -16,6 +16,8 @@ from server.sealed import (
     Answers,
     Eligibility,
     Identity,
+    NoteContent,
+    Section,
     open_answers,
     open_details,
     open_eligibility,
@@ -30,7 +32,9 @@ from server.sealed import (
 from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit
 
 NOW = datetime(2026, 11, 26, 9, 40, tzinfo=UTC)
-NOTE = "Segreto clinico quarantadue: continua la terapia."
+NOTE = NoteContent(
+    sections={Section.CONCLUSIONS: "Segreto clinico quarantadue: continua la terapia."}
+)
 ANSWERS = Answers(address="Via dei Serragli 12", companions="mia figlia", camera="ok")
 OTHER = Identity(family_name="Neri", given_name="Ada", codice_fiscale="NREDAA50A41D612X")
 ELIGIBILITY = Eligibility(ground="known_disease", reason="paziente già nota")
@@ -164,23 +168,51 @@ def test_bytes_are_sealed_or_wrapped_and_say_so() -> None:
     assert {name for name in columns if not name.startswith("sealed_")} == {"wrapped"}
 
 
+CLEAR = {
+    "of the organisation": {
+        "organisation.name", "organisation.pilot_clinics", "organisation.street",
+        "organisation.city", "phase_change.pilot_clinics", "clinic.name", "clinic.site_name",
+        "source.name", "source.settings",
+    },
+    "names of staff, as patients read them": {"user.given_name", "user.family_name"},
+    "a hash": {"user.password_hash"},
+    "ids, numbers and stable words": {
+        "patient.identity_orders", "appointment.message_order", "inbox_message.control_id",
+        "inbox_message.message_order", "inbox_message.warnings", "difference.fields",
+        "outbox_event.facts", "patient_message.parameters", "line_test.steps",
+        "line_test.problems", "log_entry.entry", "submission.workflow_instance_id",
+    },
+    "texts for many patients, written before any of them": {
+        "note_template.title", "note_template.specialty", "note_template.content", "phrase.text",
+    },
+    "a published list": {"code_list_entry.display", "code_list_entry.search_text"},
+}  # fmt: skip
+"""Every column with room for a sentence that is not sealed, and what it holds."""
+
+
 def test_columns_of_persons_words_are_not_in_clear() -> None:
-    """Names of staff are in clear on purpose; everything that could hold a patient's is sealed."""
-    telling = {
-        "birth_date",
-        "phone",
-        "email",
-        "address",
-        "codice_fiscale",
-        "nre",
-        "question",
-        "text",
+    """A new column of free text is sealed, or has its reason in ``CLEAR``."""
+    roomy = {
+        f"{table.name}.{column.name}"
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, JSON)
+        or (isinstance(column.type, String) and (column.type.length or 1_000) >= 100)
     }
+
+    assert roomy == set().union(*CLEAR.values())
+
+
+def test_no_column_in_clear_is_named_like_what_identifies_a_patient() -> None:
+    telling = {
+        "birth_date", "birth_place", "phone", "email", "address", "codice_fiscale", "nre",
+        "question", "caption", "file_name", "diagnosis", "conclusions",
+    }  # fmt: skip
     clear = {
         f"{table.name}.{column.name}"
         for table in Base.metadata.tables.values()
         for column in table.columns
-        if column.name in telling or (column.name.endswith("_name") and table.name != "user")
+        if not column.name.startswith("sealed_") and column.name in telling
     }
 
     assert clear == set()
