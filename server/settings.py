@@ -219,6 +219,11 @@ class Settings(BaseSettings):
         default="",
         description="Folder of backups of the keys: on another disk, under other hands.",
     )
+    fse_dir: str = Field(
+        default="",
+        description="Folder with one folder for each organisation that publishes to the national "
+        "record (FSE): certificates, keys and `gateway.json`. Empty: `fse` in the data folder.",
+    )
     line_voice_gap_percent: float = Field(
         default=10,
         gt=0,
@@ -258,6 +263,11 @@ class Settings(BaseSettings):
     def sqlite_file(self) -> Path:
         """The embedded database, used where there is no ``database_url``."""
         return self.data_dir.resolve() / "accanto.db"
+
+    @property
+    def fse_folder(self) -> Path:
+        """Where the gateways of the organisations are described."""
+        return Path(self.fse_dir) if self.fse_dir else self.data_dir / "fse"
 
     @property
     def realm(self) -> str:
