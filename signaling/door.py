@@ -212,6 +212,7 @@ class Door:
                 resumed=is_resumed,
                 resume=token,
                 late_minutes=room.late_minutes,
+                still=room.still,
                 outcome=room.outcome,
                 ice_servers=ice_servers(self._ice, f"{opened.room_id}.{seat.participant}", now),
                 relay_until_admitted=opened.seed.relay_until_admitted and self._ice.has_relay,

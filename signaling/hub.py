@@ -176,7 +176,7 @@ class Hub:
             self._has_emptied.set()
 
     async def publish(self, room_id: str, event: RoomEvent, reason: str = "") -> None:
-        """Tells a room of an act that came over HTTP (``Late``, ``Moved``, ``Closed``), on
+        """Tells a room of an act that came over HTTP (``Late``, ``StillChanged``, ``Closed``…), on
         whatever node it is open. Call it after the act is committed; a room that is not open
         reads it when it opens."""
         self._tell(room_id, msgspec.structs.replace(event), reason)

@@ -40,6 +40,15 @@ class ParticipantState(StrEnum):
     TURNED_AWAY = "turned_away"
 
 
+class StillState(StrEnum):
+    """Where an ask for a photo stands: ``asked → agreed → taken``, or ``refused`` at any moment."""
+
+    ASKED = "asked"
+    AGREED = "agreed"
+    REFUSED = "refused"
+    TAKEN = "taken"
+
+
 class ByeAction(StrEnum):
     """What the client does after ``bye``: end here, resume this socket, or join afresh."""
 
@@ -167,6 +176,8 @@ class Welcome(Message, frozen=True, tag="welcome"):
     resumed: bool
     resume: Annotated[str, Secret]
     late_minutes: int
+    still: str
+    """The ask for a photo that has no answer yet, or none."""
     outcome: str | None
     ice_servers: Annotated[list[dict[str, str | list[str]]], Secret]
     relay_until_admitted: bool
@@ -291,6 +302,18 @@ class Moved(Event, frozen=True, tag="moved", kw_only=True):
     """CUP moved the appointment; the page reloads itself to show the new time."""
 
 
+class StillChanged(Event, frozen=True, tag="still_changed", kw_only=True):
+    """The clinician asks the patient for a photo of the rear camera, or the patient has answered.
+    The picture itself travels over HTTPS."""
+
+    ask: ShortText
+    state: StillState
+
+
+class FilesChanged(Event, frozen=True, tag="files_changed", kw_only=True):
+    """A file of the visit has come or gone; pages that list them ask for the list again."""
+
+
 class Closed(Event, frozen=True, tag="closed", kw_only=True):
     """The visit is over. ``outcome`` is an outcome value, or ``cancelled``."""
 
@@ -311,6 +334,8 @@ RoomEvent = (
     | MediaProven
     | Late
     | Moved
+    | StillChanged
+    | FilesChanged
     | Closed
 )
 ServerFrame = Welcome | Ack | Pong | Error | Bye | RoomEvent

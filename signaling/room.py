@@ -23,6 +23,7 @@ from signaling.messages import (
     ByeAction,
     CandidatesEvent,
     Closed,
+    FilesChanged,
     Gone,
     Joined,
     Late,
@@ -36,6 +37,8 @@ from signaling.messages import (
     Role,
     RoomEvent,
     Signal,
+    StillChanged,
+    StillState,
     TurnedAway,
 )
 from signaling.reasons import ByeReason
@@ -78,7 +81,16 @@ Effect = Deliver | Dismiss | Trim
 class Room:
     """The state of one room as of ``seq``."""
 
-    __slots__ = ("_admitted", "_tickets", "late_minutes", "members", "outcome", "proofs", "seq")
+    __slots__ = (
+        "_admitted",
+        "_tickets",
+        "late_minutes",
+        "members",
+        "outcome",
+        "proofs",
+        "seq",
+        "still",
+    )
 
     def __init__(
         self,
@@ -89,6 +101,8 @@ class Room:
         self.seq = 0
         self.late_minutes = late_minutes
         self.outcome = outcome
+        self.still = ""
+        """The ask for a photo that waits for the patient."""
         self.members: dict[str, Member] = {}
         self.proofs: dict[tuple[str, str], tuple[bool, bool]] = {}
         """(who has decoded, of whom) → (audio, video)."""
@@ -155,7 +169,10 @@ class Room:
                     return []
             case Late():
                 self.late_minutes = event.minutes
-            case Moved():
+            case StillChanged():
+                is_open = event.state in (StillState.ASKED, StillState.AGREED)
+                self.still = event.ask if is_open else ""
+            case Moved() | FilesChanged():
                 pass
             case _:
                 assert_never(event)

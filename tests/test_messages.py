@@ -138,6 +138,7 @@ def test_a_log_line_has_ids_and_no_marked_field() -> None:
             resumed=False,
             resume=secret,
             late_minutes=0,
+            still="",
             outcome=None,
             ice_servers=[{"urls": ["turn:turn.asl.test"], "credential": secret}],
             relay_until_admitted=False,

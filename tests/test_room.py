@@ -28,6 +28,7 @@ from signaling.messages import (
     Candidates,
     Closed,
     Event,
+    FilesChanged,
     Gone,
     Late,
     Leave,
@@ -40,6 +41,8 @@ from signaling.messages import (
     Role,
     RoomEvent,
     SetMedia,
+    StillChanged,
+    StillState,
     TurnAway,
     TurnedAway,
 )
@@ -498,6 +501,28 @@ def test_late_is_kept_for_who_comes_later(stage: Stage) -> None:
     stage.append(Late(minutes=15))
 
     assert stage.room.late_minutes == 15
+
+
+@pytest.mark.parametrize(
+    ("states", "open_ask"),
+    [
+        ((StillState.ASKED,), "ask"),
+        ((StillState.ASKED, StillState.AGREED), "ask"),
+        ((StillState.ASKED, StillState.REFUSED), ""),
+        ((StillState.ASKED, StillState.AGREED, StillState.TAKEN), ""),
+    ],
+)
+def test_an_ask_for_a_photo_is_kept_until_it_is_answered(
+    stage: Stage, states: tuple[StillState, ...], open_ask: str
+) -> None:
+    effects = [stage.append(StillChanged(ask="ask", state=state)) for state in states]
+
+    assert stage.room.still == open_ask
+    assert heard(effects[-1]) == [("still_changed", ("anna", "bruno"))]
+
+
+def test_everybody_hears_that_the_files_have_changed(stage: Stage) -> None:
+    assert heard(stage.append(FilesChanged())) == [("files_changed", ("anna", "bruno"))]
 
 
 # ---- any order ---------------------------------------------------------------------------------

@@ -25,7 +25,17 @@ from signaling import sockets as sockets_module
 from signaling.front import Front
 from signaling.hub import Hub, Refused, RoomSeed
 from signaling.ice import IceConfig
-from signaling.messages import Closed, Late, Moved, ParticipantState, Role, RoomEvent
+from signaling.messages import (
+    Closed,
+    FilesChanged,
+    Late,
+    Moved,
+    ParticipantState,
+    Role,
+    RoomEvent,
+    StillChanged,
+    StillState,
+)
 from tests.roomlogs import MakeLog, make_log, valkey
 
 __all__ = ["make_log", "valkey"]
@@ -435,6 +445,26 @@ async def test_acts_over_http_are_published_to_an_open_room(house: House) -> Non
     assert (await anna.wait("late"))["minutes"] == 10
     assert (await anna.wait("moved"))["type"] == "moved"
     assert await house.hub.presence(["nowhere"]) == {}
+
+
+async def test_an_ask_for_a_photo_reaches_both_and_whoever_joins_before_the_answer(
+    house: House,
+) -> None:
+    anna, bruno = await house.visit()
+
+    await house.hub.publish("visit", StillChanged(ask="ask", state=StillState.ASKED))
+    await house.hub.publish("visit", FilesChanged())
+    heard = [await page.wait("still_changed") for page in (anna, bruno)]
+    files = [await page.wait("files_changed") for page in (anna, bruno)]
+    during = await house.join("visit", "anna")
+    await house.hub.publish("visit", StillChanged(ask="ask", state=StillState.REFUSED))
+    await bruno.wait("still_changed")
+    after = await house.join("visit", "anna")
+
+    assert [(frame["ask"], frame["state"]) for frame in heard] == [("ask", "asked")] * 2
+    assert {frame["seq"] for frame in files} == {heard[0]["seq"] + 1}
+    assert (anna.welcome["still"], during.welcome["still"]) == ("", "ask")
+    assert after.welcome["still"] == ""
 
 
 async def test_closing_the_visit_ends_everybody(house: House) -> None:

@@ -27,6 +27,8 @@
  * @property {string} you
  * @property {Readonly<Record<string, Person>>} people
  * @property {number} lateMinutes
+ * @property {{ask: string, state: import("./messages.js").StillState} | null} still the last ask for a photo
+ * @property {number} filesSeq grows when a file of the visit comes or goes
  * @property {string | null} outcome
  * @property {boolean} isMoved
  */
@@ -65,6 +67,8 @@ export function roomFromWelcome(welcome, isVisitRunning) {
     you: welcome.you,
     people: Object.fromEntries(people.map((person) => [person.id, person])),
     lateMinutes: welcome.late_minutes,
+    still: welcome.still ? { ask: welcome.still, state: "asked" } : null,
+    filesSeq: welcome.seq,
     outcome: welcome.outcome,
     isMoved: false,
   };
@@ -118,6 +122,10 @@ export function applyEvent(room, event) {
     }
     case "late":
       return { ...room, lateMinutes: event.minutes };
+    case "still_changed":
+      return { ...room, still: { ask: event.ask, state: event.state } };
+    case "files_changed":
+      return { ...room, filesSeq: event.seq };
     case "moved":
       return { ...room, isMoved: true };
     case "closed":

@@ -28,6 +28,7 @@
  * @property {boolean} resumed
  * @property {string} resume
  * @property {number} late_minutes
+ * @property {string} still
  * @property {string | null} outcome
  * @property {RTCIceServer[]} ice_servers
  * @property {boolean} relay_until_admitted
@@ -47,6 +48,8 @@
  * @property {SignalPayload} payload
  */
 
+/** @typedef {"asked" | "agreed" | "refused" | "taken"} StillState */
+
 /**
  * @typedef {SignalEvent
  *   | {type: "joined", seq: number, participant: string, role: Role, state: State}
@@ -55,6 +58,8 @@
  *   | {type: "media_proven", seq: number, participant: string, of: string, audio: boolean, video: boolean}
  *   | {type: "late", seq: number, minutes: number}
  *   | {type: "moved", seq: number}
+ *   | {type: "still_changed", seq: number, ask: string, state: StillState}
+ *   | {type: "files_changed", seq: number}
  *   | {type: "closed", seq: number, outcome: string}} RoomEvent
  */
 

@@ -19,6 +19,7 @@ function welcome(participants, changes = {}) {
     resumed: false,
     resume: "token",
     late_minutes: 0,
+    still: "",
     outcome: null,
     ice_servers: [],
     relay_until_admitted: false,
@@ -116,6 +117,21 @@ test("media flags, delay and move are kept; a new page starts with media off", (
   assert.equal(room.lateMinutes, 15);
   assert.equal(peerOf(fold(room, joined))?.camera, false);
   assert.equal(fold(room, { type: "moved", seq: 12 }).isMoved, true);
+});
+
+test("an ask for a photo is kept until it is answered, and met again by who joins", () => {
+  const asked = fold(bothPresent(), { type: "still_changed", seq: 10, ask: "a1", state: "asked" });
+  const refused = fold(asked, { type: "still_changed", seq: 11, ask: "a1", state: "refused" });
+  const joined = roomFromWelcome(welcome([patient("admitted")], { still: "a2" }), true);
+
+  assert.equal(bothPresent().still, null);
+  assert.deepEqual(asked.still, { ask: "a1", state: "asked" });
+  assert.deepEqual(refused.still, { ask: "a1", state: "refused" });
+  assert.deepEqual(joined.still, { ask: "a2", state: "asked" });
+});
+
+test("a file that comes or goes moves the number that lists are compared by", () => {
+  assert.equal(fold(bothPresent(), { type: "files_changed", seq: 10 }).filesSeq, 10);
 });
 
 test("an unknown event and a stranger change nothing", () => {
