@@ -23,6 +23,8 @@ class IdentifierKind(StrEnum):
     ENI = "eni"
     TEAM = "team"
     """``value`` is the personal number, ``card`` the number of the card."""
+    ANA = "ana"
+    """The number in the national registry of those in care (*Anagrafe nazionale assistiti*)."""
     REGIONAL = "regional"
     """The organisation's own number, where there is nothing else."""
 
@@ -68,6 +70,8 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     code: str
     name: str
+    ministry_code: str = ""
+    """Six digits of the Ministry's list of bodies (FLS.11)."""
     region_code: str = ""
     address: Address = Address()
     phone: str = ""
@@ -113,6 +117,24 @@ class Attendance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     intervals: list[tuple[datetime, datetime]] = []
 
 
+class LineBand(StrEnum):
+    """How a stretch of the line was, in a word."""
+
+    GOOD = "good"
+    WEAK = "weak"
+    """The voice held, the picture not."""
+    BAD = "bad"
+
+
+class LineStretch(msgspec.Struct, frozen=True, kw_only=True):
+    """Some minutes of what one side sent, as the other received it."""
+
+    sender: Presence
+    began_at: datetime
+    ended_at: datetime
+    band: LineBand
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the session log says of the visit."""
 
@@ -126,6 +148,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As it was measured."""
     breaks: list[tuple[datetime, float]] = []
     """When the line was away, and for how many seconds."""
+    line: list[LineStretch] = []
+    """Both directions as measured; empty where nothing was."""
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
