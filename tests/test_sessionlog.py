@@ -16,10 +16,11 @@ from sqlalchemy import select, update
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import Database
 from server.i18n import LANGUAGES, Translator
+from server.line.presence import BarKind
 from server.line.span import Span
 from server.models import LogEntry, Outcome, Visit, VisitState
 from server.sessionlog.filters import RESULTS, parse_wish
-from server.sessionlog.timeline import BarKind, draw
+from server.sessionlog.timeline import draw
 from tests.conftest import Cast, MakeVisit, Team
 from tests.visitors import Site, Visitor, site
 
