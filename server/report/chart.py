@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
+from server.i18n import ROME
 from server.report.content import LineBand, Presence, Session
-from server.report.texts import ROME, day_and_time
+from server.report.texts import day_and_time
 from server.report.words import PEOPLE
 
 _WIDTH: Final = 960

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
-ROME: Final = ZoneInfo("Europe/Rome")
+from server.i18n import ROME
+
 _LINE_ENDS: Final = re.compile("\r\n?|[\u0085\u2028\u2029\v\f]")
 _FORBIDDEN: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from xml.etree import ElementTree as ET
 
+from server.i18n import ROME
 from server.report.cda import rules
 from server.report.cda.rules import Root
 from server.report.content import Address
-from server.report.texts import ROME, clean, clean_line
+from server.report.texts import clean, clean_line
 
 Element = ET.Element
 
