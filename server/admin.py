@@ -65,7 +65,7 @@ async def add_organisation(
         raise CommandFailed(f"There is already an organisation with the code {organisation.code}")
     session.add(organisation)
     await session.flush()
-    keyring.add_organisation(session, organisation.id)
+    await keyring.add_organisation(session, organisation.id)
     session.add(LogHead(organisation_id=organisation.id, size=0))
     await session.flush()
 

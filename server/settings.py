@@ -219,6 +219,24 @@ class Settings(BaseSettings):
         default="",
         description="Folder of backups of the keys: on another disk, under other hands.",
     )
+    transit_url: Annotated[str, AfterValidator(_gateway)] = Field(
+        default="",
+        description="OpenBao or Vault whose transit engine holds the root key, for instance "
+        "https://bao.example.it:8200. Empty: the root key is a file of the data folder.",
+    )
+    transit_mount: str = Field(default="transit", description="Path of that transit engine.")
+    transit_key: str = Field(
+        default="accanto",
+        description="Name of the key in it: type aes256-gcm96, derived=true.",
+    )
+    transit_token_file: str = Field(
+        default="", description="File with the token for it, read at each use."
+    )
+    transit_ca_file: str = Field(
+        default="",
+        description="Certificates (PEM) that the transit service is believed by. Empty: those of "
+        "the machine.",
+    )
     fse_dir: str = Field(
         default="",
         description="Folder with one folder for each organisation that publishes to the national "

@@ -137,7 +137,7 @@ async def test_warmed_keys_open_a_list_without_another_query(
 ) -> None:
     for _ in range(3):
         await make_visit(cast.toscana)
-    fresh = Keyring(keyring._root_key)
+    fresh = Keyring(keyring.roots, keyring.installation)
 
     async with database.read(cast.toscana.organisation.id) as session:
         wanted = select(Visit).options(
