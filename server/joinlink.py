@@ -26,7 +26,8 @@ CHECK_IN_OPENS: Final = timedelta(hours=24)
 ROOM_OPENS: Final = timedelta(minutes=30)
 ROOM_CLOSES: Final = timedelta(hours=2)
 REPORT_TERM: Final = timedelta(days=45)
-"""How long after the visit the link still opens the report."""
+"""How long after the visit the link still opens the report: no longer than 45 days (DPCM
+8/8/2013, reports on line)."""
 _LOOK_ALIKE: Final = str.maketrans({"o": "0", "i": "1", "l": "1"})
 
 
@@ -72,9 +73,12 @@ def derive_device_code(join_key: bytes, visit_id: str, issued_at: datetime) -> s
     Derived again to send and to check, so no table holds them. Whole seconds of UTC count: what
     a column or an ISO text loses does not change the code.
     """
-    message = f"device-1|{visit_id}|{int(issued_at.timestamp())}".encode()
-    digest = hmac.digest(join_key, message, hashlib.sha256)
-    return f"{int.from_bytes(digest, 'big') % 10**DEVICE_CODE_DIGITS:0{DEVICE_CODE_DIGITS}}"
+    return _derive_digits(join_key, f"device-1|{visit_id}|{int(issued_at.timestamp())}")
+
+
+def derive_report_code(join_key: bytes, visit_id: str, issued_at: datetime) -> str:
+    """The six digits with which a patient opens the reports of a visit, derived like the above."""
+    return _derive_digits(join_key, f"report-1|{visit_id}|{int(issued_at.timestamp())}")
 
 
 def check_character(secret: str) -> str:
@@ -122,6 +126,11 @@ def is_answer_open(visit: Visit, appointment: Appointment, now: datetime) -> boo
     and not once she waits."""
     is_before = visit.state in {VisitState.BOOKED, VisitState.CHECKED_IN}
     return is_before and appointment.status is AppointmentStatus.BOOKED and now < appointment.start
+
+
+def _derive_digits(key: bytes, message: str) -> str:
+    digest = hmac.digest(key, message.encode(), hashlib.sha256)
+    return f"{int.from_bytes(digest, 'big') % 10**DEVICE_CODE_DIGITS:0{DEVICE_CODE_DIGITS}}"
 
 
 def _derive(key: bytes, label: str, visit_id: str, role: str, version: int, length: int) -> str:

@@ -202,6 +202,11 @@ async def make_true(office: PostOffice, visit: Visit, kind: MessageKind) -> None
             await change(office, visit, Visit, state=VisitState.CANCELLED, link_version=2)
         case MessageKind.LATE:
             await change(office, visit, Visit, late_minutes=15)
+        case MessageKind.REPORT:
+            await end(office, visit)
+        case MessageKind.REPORT_CODE:
+            await end(office, visit)
+            parameters = {"issued_at": office.now.isoformat()}
         case MessageKind.DEVICE_CODE:
             parameters = {"issued_at": office.now.isoformat()}
             await change(office, visit, Visit, device_code_issued_at=office.now)

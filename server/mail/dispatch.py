@@ -41,7 +41,7 @@ _WAIT: Final = timedelta(minutes=5)
 _BACKOFF: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720))
 _LAST_SECONDS: Final = 10
 """How long the end of the application waits for what is on its way."""
-_URGENT: Final = (MessageKind.DEVICE_CODE, MessageKind.LATE)
+_URGENT: Final = (MessageKind.DEVICE_CODE, MessageKind.REPORT_CODE, MessageKind.LATE)
 _URGENT_BACKOFF: Final = (timedelta(seconds=15),) * 40
 _FOR_WHO_CAN_ENTER: Final = (MessageKind.INVITATION, MessageKind.REMINDER)
 

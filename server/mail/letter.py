@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from server.i18n import ROME
-from server.joinlink import ROOM_CLOSES
+from server.joinlink import REPORT_TERM, ROOM_CLOSES
 from server.keyring import Keyring
 from server.models import (
     Appointment,
@@ -30,7 +30,10 @@ from server.models import (
 from server.sealed import Identity, open_identity
 
 DEVICE_CODE_TERM: Final = timedelta(minutes=10)
-"""How long the code of a second device is good (``security.md`` J8)."""
+"""How long a code is good, of a second device (``security.md`` J8) or for the reports."""
+_CODES: Final = frozenset({MessageKind.DEVICE_CODE, MessageKind.REPORT_CODE})
+_AFTER_THE_VISIT: Final = _CODES | {MessageKind.REPORT}
+"""What is still true when the visit is over, as long as the link opens its reports."""
 _TELLS_THE_START: Final = (MessageKind.INVITATION, MessageKind.REMINDER, MessageKind.MOVED)
 
 
@@ -97,9 +100,13 @@ def why_untrue(letter: Letter, now: datetime) -> str:
         return _why_not_cancelled(letter, now, is_cancelled=is_cancelled)
     if is_cancelled or visit.state is VisitState.CANCELLED:
         return "cancelled"
-    if visit.state is VisitState.ENDED or now >= appointment.end + ROOM_CLOSES:
+    if kind in _AFTER_THE_VISIT and visit.state is VisitState.ENDED:
+        is_over = now >= appointment.end + REPORT_TERM
+    else:
+        is_over = visit.state is VisitState.ENDED or now >= appointment.end + ROOM_CLOSES
+    if is_over:
         return "over"
-    if kind is MessageKind.DEVICE_CODE:
+    if kind in _CODES:
         return _why_no_code(letter, now)
     if visit.state is VisitState.IN_VISIT:
         return "begun"
@@ -126,6 +133,8 @@ def _why_no_code(letter: Letter, now: datetime) -> str:
     issued_at = letter.moment("issued_at")
     if issued_at is None or now >= issued_at + DEVICE_CODE_TERM:
         return "expired"
+    if letter.message.kind is MessageKind.REPORT_CODE:
+        return ""
     newest = letter.visit.device_code_issued_at
     is_newest = newest is not None and int(newest.timestamp()) == int(issued_at.timestamp())
     return "" if is_newest else "replaced"

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import jinja2
 
 from server.i18n import DEFAULT_LANGUAGE, Translator, load_translators
-from server.joinlink import derive_device_code, derive_link
+from server.joinlink import REPORT_TERM, derive_device_code, derive_link, derive_report_code
 from server.mail.calendar import cancel_deadline, rules_of
 from server.mail.contacts import find_email, find_phone
 from server.mail.gsm7 import to_gsm7
@@ -29,6 +29,10 @@ from server.models import Channel, MessageKind
 _TEMPLATES: Final = Path(__file__).parent.parent / "templates" / "messages"
 _LONGEST_NAME_IN_SMS: Final = 40
 _BEFORE_MIDNIGHT: Final = timedelta(minutes=1)
+_CODES: Final = {
+    MessageKind.DEVICE_CODE: derive_device_code,
+    MessageKind.REPORT_CODE: derive_report_code,
+}
 _WITH_CALENDAR: Final = {
     MessageKind.INVITATION: Method.PUBLISH,
     MessageKind.REMINDER: Method.PUBLISH,
@@ -62,7 +66,7 @@ def channels_of(letter: Letter) -> list[Channel]:
     found = [
         channel for channel in (Channel.EMAIL, Channel.SMS) if _address(letter, channel) is not None
     ]
-    return found[::-1] if letter.message.kind is MessageKind.DEVICE_CODE else found
+    return found[::-1] if letter.message.kind in _CODES else found
 
 
 class Renderer:
@@ -121,6 +125,7 @@ class Renderer:
             "link": self._link(letter),
             "is_late": now >= deadline,
             "last_day": words.day(deadline - _BEFORE_MIDNIGHT),
+            "report_until": words.day(appointment.end + REPORT_TERM),
             "is_confirmed": appointment.confirmed_at is not None,
             "minutes": visit.late_minutes,
             "expected": words.time(appointment.start + timedelta(minutes=visit.late_minutes)),
@@ -150,11 +155,11 @@ def _translators() -> Mapping[str, Translator]:
 
 
 def _code(letter: Letter, words: Translator) -> dict[str, str]:
-    issued_at = letter.moment("issued_at")
-    if issued_at is None:
+    issued_at, derive = letter.moment("issued_at"), _CODES.get(letter.message.kind)
+    if issued_at is None or derive is None:
         return {}
     return {
-        "code": derive_device_code(letter.join_key, letter.visit.id, issued_at),
+        "code": derive(letter.join_key, letter.visit.id, issued_at),
         "code_until": words.time(issued_at + DEVICE_CODE_TERM),
     }
 

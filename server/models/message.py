@@ -19,6 +19,9 @@ class MessageKind(StrEnum):
     CANCELLED = "cancelled"
     LATE = "late"
     DEVICE_CODE = "device_code"
+    REPORT = "report"
+    """A report is signed, or has a new version."""
+    REPORT_CODE = "report_code"
 
 
 class Channel(StrEnum):
