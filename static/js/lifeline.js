@@ -23,6 +23,8 @@ const STOOD_STILL_MS = 3000;
 const WELL_AFTER_MS = 30_000;
 const JUST_NOW_MS = 4000;
 const REFRESH_AGAIN_MS = 1000;
+/** Bytes that came so lately came after the silence: the old way has opened again by itself. */
+const ALIVE_MS = 400;
 
 /**
  * @typedef {object} Surroundings
@@ -126,7 +128,7 @@ export class Lifeline extends Emitter {
     this.#setArrivals(NOTHING_KNOWN);
   }
 
-  /** A side has come back to the room, or the connection has: all is proven again, and given time. */
+  /** All is proven again, and given time. */
   begin() {
     const now = Date.now();
     this.#begunAt = this.#steppedAt = now;
@@ -135,9 +137,19 @@ export class Lifeline extends Emitter {
     this.#heardPulse = null;
   }
 
+  /**
+   * A side has come back to the room. Over an old way that carries again no new one is sought.
+   * @param {boolean} isNetworkNew of this page
+   */
+  comeBack(isNetworkNew) {
+    const isAlive = this.#peer?.state === "connected" && Date.now() - this.#proof.heardAt < ALIVE_MS;
+    if (isNetworkNew || !isAlive) this.restart(isNetworkNew);
+    this.begin();
+  }
+
   /** @param {boolean} isNetworkNew an offer that was made before is worth nothing */
   restart(isNetworkNew) {
-    if (!this.#peer || (!this.#peer.isAnswered && !isNetworkNew)) return;
+    if (!this.#peer?.canRestart || (!this.#peer.isAnswered && !isNetworkNew)) return;
     this.#peer.restart();
     this.#restartedAt = this.#steppedAt = Date.now();
     this.#answerTookMs = 0;
@@ -291,14 +303,18 @@ export class Lifeline extends Emitter {
       isInCharge: peer.isInCharge,
       isReachable: this.#around.isReachable(this.#troubleAt),
       isAnswered: peer.isAnswered,
+      canRestart: peer.canRestart,
       restarts: this.#restarts,
       renewals: this.#renewals,
       sinceStepMs: now - this.#steppedAt,
       answerTookMs: this.#answerTookMs,
     });
     if (step === "restart") this.restart(false);
-    if (step !== "renew") return;
-    this.#steppedAt = now;
+    if (step === "renew") this.#renew();
+  }
+
+  #renew() {
+    this.#steppedAt = Date.now();
     this.#renewals += 1;
     this.#around.renew();
   }

@@ -13,6 +13,8 @@ import { limitsOf } from "./ladder.js";
 /** @typedef {import("./ladder.js").Rung} Rung */
 
 const BATCH_MS = 50;
+/** How Firefox names the origin of a description. */
+const OF_FIREFOX = "o=mozilla";
 
 /**
  * @typedef {object} PeerOptions
@@ -51,6 +53,8 @@ export class Peer extends Emitter {
   #isMakingOffer = false;
   #isIgnoringOffer = false;
   #isSettingAnswer = false;
+  /** Noted when it comes: Chromium gives back a description without its origin. */
+  #isWithFirefox = false;
 
   /** @param {PeerOptions} options */
   constructor(options) {
@@ -73,6 +77,11 @@ export class Peer extends Emitter {
   /** Whether no offer of this side is still without an answer. */
   get isAnswered() {
     return this.#connection.signalingState !== "have-local-offer";
+  }
+
+  /** Whether both browsers come out of an ICE restart: an old way that still carries stops Firefox. */
+  get canRestart() {
+    return !this.#isWithFirefox && !this.#connection.localDescription?.sdp.includes(OF_FIREFOX);
   }
 
   /** What the other side should receive now, by this page's own will. */
@@ -243,6 +252,7 @@ export class Peer extends Emitter {
   /** @param {RTCSessionDescriptionInit} description */
   async #setRemote(description) {
     if (this.state === "closed") return;
+    this.#isWithFirefox = Boolean(description.sdp?.includes(OF_FIREFOX));
     const isOffer = description.type === "offer";
     const isStable = this.#connection.signalingState === "stable" || this.#isSettingAnswer;
     this.#isIgnoringOffer = isOffer && !this.#options.isPolite && (this.#isMakingOffer || !isStable);

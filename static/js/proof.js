@@ -11,9 +11,12 @@
 /** A picture may stand still for seconds on a weak line; the voice comes first there. */
 const DEAD_AFTER_MS = { audio: 3000, video: 8000 };
 
+/** Firefox tells of no transport: whatever of them grows is a sign of life. */
+const CARRIERS = ["transport", "candidate-pair", "inbound-rtp"];
+
 /** @type {Record<Flow, (report: Report) => number>} */
 const COUNTERS = {
-  bytes: ({ type, bytesReceived = 0 }) => (type === "transport" ? bytesReceived : 0),
+  bytes: ({ type, bytesReceived = 0 }) => (CARRIERS.includes(type) ? bytesReceived : 0),
   audio: ({ type, kind, packetsReceived = 0 }) =>
     type === "inbound-rtp" && kind === "audio" ? packetsReceived : 0,
   sound: ({ type, kind, totalSamplesReceived = 0, concealedSamples = 0 }) =>

@@ -17,6 +17,8 @@ const CHECKED_WITHIN_MS = 700;
 const LONGEST_ANSWER_MS = 2000;
 /** An offer waits in the room log for somebody without a line; the server knows her away by then. */
 const UNANSWERED_MS = 35_000;
+/** What the other page says may be from before the line came back. */
+const ONE_WAY_SETTLES_MS = 1500;
 const LAST_RESORT_MS = 20_000;
 const LONGEST_BACKOFF_MS = 60_000;
 /** What three new connections have not healed a fourth will not: it is said in words. */
@@ -68,6 +70,7 @@ export function troubleOf({ state, ageMs, silentMs, isMediaExpected, isJustBack,
  * @property {boolean} isInCharge
  * @property {boolean} isReachable the server has answered since the trouble began, the other one is here
  * @property {boolean} isAnswered no offer of this page is still without an answer
+ * @property {boolean} canRestart Firefox comes out of few ICE restarts: it needs a new connection
  * @property {number} restarts of this connection for this trouble
  * @property {number} renewals since all was well for a while
  * @property {number} sinceStepMs
@@ -88,8 +91,10 @@ export function nextStep(plight) {
     return Math.min(plight.troubleMs, sinceStepMs) >= patience ? "renew" : "wait";
   }
   if (!isAnswered) return sinceStepMs >= UNANSWERED_MS ? "renew" : "wait";
-  if (restarts === 0) return "restart";
-  if (trouble === "line" && restarts < EAGER_RESTARTS) {
+  if (trouble === "one_way" && sinceStepMs < ONE_WAY_SETTLES_MS) return "wait";
+  if (!plight.canRestart && renewals === 0) return "renew";
+  if (plight.canRestart && restarts === 0) return "restart";
+  if (plight.canRestart && trouble === "line" && restarts < EAGER_RESTARTS) {
     const answerMs = Math.min(plight.answerTookMs, LONGEST_ANSWER_MS);
     return sinceStepMs >= answerMs + Math.max(CHECKED_WITHIN_MS, 2 * answerMs) ? "restart" : "wait";
   }

@@ -162,8 +162,7 @@ export class Session extends Emitter {
       this.#room = roomFromWelcome(welcome, this.#wasRunning);
     } else {
       this.#connections.held?.peer.configure(welcome.ice_servers, this.#isRelayOnly(this.#room));
-      if (this.#isLineNew) this.#lifeline.restart(this.#isNetworkNew);
-      if (this.#isLineNew) this.#lifeline.begin();
+      if (this.#isLineNew) this.#lifeline.comeBack(this.#isNetworkNew);
     }
     this.#isLineNew = this.#isNetworkNew = false;
     this.#settle();
@@ -179,10 +178,8 @@ export class Session extends Emitter {
       return;
     }
     this.#room = applyEvent(this.#room, event);
-    if (event.type === "returned" && event.participant !== this.#room.you) {
-      this.#lifeline.restart(false);
-      this.#lifeline.begin();
-    }
+    const isOtherBack = event.type === "returned" && event.participant !== this.#room.you;
+    if (isOtherBack) this.#lifeline.comeBack(false);
     this.#settle();
   }
 

@@ -19,6 +19,7 @@ const plight = (changes = {}) => ({
   isInCharge: true,
   isReachable: true,
   isAnswered: true,
+  canRestart: true,
   restarts: 0,
   renewals: 0,
   sinceStepMs: 60_000,
@@ -109,4 +110,18 @@ test("new connections come ever more slowly, at most once a minute", () => {
 test("what three new connections have not healed in one direction is left to the words", () => {
   assert.equal(nextStep(plight({ trouble: "one_way", restarts: 1, renewals: 2 })), "renew");
   assert.equal(nextStep(plight({ trouble: "one_way", restarts: 1, renewals: 3 })), "wait");
+});
+
+test("one dead direction is not acted on before the line has settled", () => {
+  const oneWay = { trouble: "one_way" };
+  assert.equal(nextStep(plight({ ...oneWay, sinceStepMs: 1400 })), "wait");
+  assert.equal(nextStep(plight({ ...oneWay, sinceStepMs: 1500 })), "restart");
+});
+
+test("where an ICE restart does not help a new connection is made, then with patience", () => {
+  const firefox = { canRestart: false };
+  assert.equal(nextStep(plight({ ...firefox, sinceStepMs: 100 })), "renew");
+  assert.equal(nextStep(plight({ ...firefox, isInCharge: false, sinceStepMs: 100 })), "wait");
+  assert.equal(nextStep(plight({ ...firefox, renewals: 1, sinceStepMs: 7900 })), "wait");
+  assert.equal(nextStep(plight({ ...firefox, renewals: 1, sinceStepMs: 8000 })), "renew");
 });
