@@ -32,6 +32,7 @@ from server import (
     visit,
     waiting,
 )
+from server.alarms import ALARMS, Alarms
 from server.assets import Assets
 from server.auth import PUBLIC, Route, register
 from server.cup import cuplist, dropfolder
@@ -103,6 +104,8 @@ def create_app(
     app[CLOCK] = lambda: datetime.now(UTC)
     app[KEYRING] = load_keyring(settings.data_dir)
     app[DATABASE] = Database(settings.database, COMMAND_SECONDS)
+    app[ALARMS] = Alarms(app[DATABASE], app[CLOCK])
+    app[KEYRING].on_broken = app[ALARMS].sound
     app[ORIGINS] = frozenset({settings.base_url, own_url or settings.base_url})
     app[READINESS] = Readiness(app[DATABASE])
     app[PAGES] = Pages(assets)
@@ -114,6 +117,7 @@ def create_app(
     linetest.prepare(app, relays)
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)
+    app.cleanup_ctx.append(app[ALARMS].lifetime)
     app.cleanup_ctx.append(hooks.lifetime)
     app.cleanup_ctx.append(app[READINESS].lifetime)
     _add_workers(app, mail or delivery_of(settings))

@@ -7,6 +7,8 @@ AccantoError
 ├── Conflict          409  somebody else was first; nothing was overwritten
 ├── TooManyAttempts   429  slowed down, never locked out
 ├── InvalidInput      400  a field is wrong; the field is named
+├── Erased            410  its term is over: the key was destroyed, nobody can open it
+├── Unreadable        500  a sealed record does not open: an alarm stands in the log
 ├── Unavailable       503  the database is away; nothing was changed, the same works in a while
 └── CommandFailed     (command line) a sentence that a person understands
 
@@ -67,6 +69,15 @@ class InvalidInput(AccantoError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class Erased(AccantoError):
+    code = "erased"
+    status = 410
+
+
+class Unreadable(AccantoError):
+    code = "unreadable"
 
 
 class Unavailable(AccantoError):

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from server.alarms import ALARMS
 from server.auth import PUBLIC, Route
 from server.db import EVERY_ORGANISATION, OrganisationId
 from server.errors import NotFound
@@ -92,6 +93,11 @@ def _list_of_process(app: web.Application, failing: Sequence[Part]) -> list[Gaug
         _gauge("accanto_leads", "Whether the workers run here.", value=app[LEADER].is_leading),
         _gauge("accanto_open_rooms", "Open rooms of this process.", value=hub.open_rooms),
         _gauge("accanto_open_sockets", "Open sockets of this process.", value=hub.open_sockets),
+        _gauge(
+            "accanto_broken_seals",
+            "Sealed records that did not open since this process began: altered or moved.",
+            value=app[ALARMS].raised,
+        ),
     ]
 
 

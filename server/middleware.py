@@ -11,16 +11,22 @@ from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from sqlalchemy.exc import SQLAlchemyError
 
+from recordings.vault import SealBroken
+from server.alarms import ALARMS
 from server.db import is_away, name_cause
 from server.errors import (
     AccantoError,
+    Erased,
     Forbidden,
     InvalidInput,
     LoginNeeded,
     TooManyAttempts,
     Unavailable,
+    Unreadable,
 )
+from server.keyring import Shredded
 from server.models import new_id
 from server.pages import json_response
 from server.services import ORIGINS, PAGES, SETTINGS
@@ -81,6 +87,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         wrapped = AccantoError()
         wrapped.code, wrapped.status = error.reason.lower().replace(" ", "_"), error.status
         return _error_response(request, wrapped)
+    except Shredded:
+        return _error_response(request, Erased())
+    except SealBroken:
+        return await _refuse_broken(request)
     except Exception as error:
         if is_away(error):
             logger.warning("database unavailable cause=%s", name_cause(error))
@@ -109,6 +119,15 @@ async def refuse_cross_site(request: web.Request, handler: Handler) -> web.Strea
         if not is_ours:
             raise Forbidden("cross-site request")
     return await handler(request)
+
+
+async def _refuse_broken(request: web.Request) -> web.StreamResponse:
+    """Nothing of a record that does not open is shown; the alarm is in the log by then."""
+    try:
+        await request.app[ALARMS].write()
+    except SQLAlchemyError as error:
+        logger.warning("the alarm of a broken seal waits cause=%s", name_cause(error))
+    return _error_response(request, Unreadable())
 
 
 def wants_json(request: web.Request) -> bool:
