@@ -150,10 +150,10 @@ class Supervisor:
         places = range(len(self._places))
         keepers = [asyncio.create_task(self._keep(place)) for place in places]
         try:
-            failed = asyncio.gather(*keepers)
-            await asyncio.wait((self._end, failed), return_when=asyncio.FIRST_COMPLETED)
-            if failed.done():
-                await failed
+            await asyncio.wait((self._end, *keepers), return_when=asyncio.FIRST_COMPLETED)
+            for keeper in keepers:
+                if keeper.done():
+                    await keeper
         finally:
             tasks = [task for task in (*keepers, self._renewal) if task is not None]
             for task in tasks:
