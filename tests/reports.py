@@ -190,7 +190,7 @@ class Validator:
     def __init__(self, module: ModuleType, processor: Any) -> None:
         self._module = module
         self._processor = _OneCompiler(processor)
-        module.compile_schematron = lru_cache(module.compile_schematron)
+        vars(module)["compile_schematron"] = lru_cache(module.compile_schematron)
 
     def findings(self, document: bytes) -> list[Finding]:
         found = self._module.validate(self._processor, _InMemory(document))

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from server.cup import identifiers
 from server.cup.booking import Booking, BookingEvent, Field, FieldError, Notice, Reason
+from server.cup.places import has_parts, read_birth_place, read_residence
 from server.cup.texts import (
     ROME,
     at_rome,
@@ -262,6 +263,7 @@ def _read_identity(
     if not (code or team_card or patient_keys):
         reader.require(Field.FAMILY_NAME)
     sex = reader.choose(Field.SEX, _SEXES) or ""
+    residence = read_residence(reader.text)
     return Identity(
         family_name=reader.text(Field.FAMILY_NAME),
         given_name=reader.text(Field.GIVEN_NAME),
@@ -270,8 +272,12 @@ def _read_identity(
         codice_fiscale=code,
         phone=reader.text(Field.PHONE),
         email=reader.text(Field.EMAIL),
-        address=reader.text(Field.ADDRESS),
+        address=residence.text,
+        residence=residence if has_parts(residence) else None,
+        birth_place=read_birth_place(reader.text),
         team_card=team_card,
+        team_number=identifiers.clean_code(reader.text(Field.TEAM_NUMBER)),
+        ana_code=identifiers.clean_code(reader.text(Field.ANA_CODE)),
         language=_LANGUAGES.get(plain(reader.text(Field.LANGUAGE)).partition("-")[0], ""),
     )
 

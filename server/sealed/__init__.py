@@ -25,6 +25,12 @@ from server.sealed.cup import (
     seal_outgoing_token,
     seal_resource,
 )
+from server.sealed.files import (
+    ATTACHMENTS_FOLDER,
+    content_place,
+    read_attachment,
+    write_attachment,
+)
 from server.sealed.record import (
     attachment_place,
     load_last_note,
@@ -51,6 +57,7 @@ from server.sealed.report import (
 )
 from server.sealed.words import (
     NATIONAL_SECTIONS,
+    AddressParts,
     Answers,
     AttachmentWords,
     Coding,
@@ -62,7 +69,9 @@ from server.sealed.words import (
 )
 
 __all__ = [
+    "ATTACHMENTS_FOLDER",
     "NATIONAL_SECTIONS",
+    "AddressParts",
     "Answers",
     "AttachmentWords",
     "Coding",
@@ -72,6 +81,7 @@ __all__ = [
     "NoteContent",
     "Section",
     "attachment_place",
+    "content_place",
     "load_last_note",
     "note_place",
     "open_answers",
@@ -91,6 +101,7 @@ __all__ = [
     "open_signer",
     "open_signing_pin",
     "open_submission_detail",
+    "read_attachment",
     "seal_answers",
     "seal_attachment_words",
     "seal_codice_fiscale",
@@ -108,4 +119,5 @@ __all__ = [
     "seal_signing_pin",
     "seal_submission_detail",
     "warm_keys",
+    "write_attachment",
 ]

@@ -8,6 +8,18 @@ from enum import StrEnum
 import msgspec
 
 
+class AddressParts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A place in the parts that CUP sent; empty where it did not say."""
+
+    text: str = ""
+    """The whole of it: parts of another text say nothing of this one."""
+    street: str = ""
+    postal_code: str = ""
+    city: str = ""
+    province: str = ""
+    country: str = ""
+
+
 class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who the patient is and how to reach them; texts as CUP wrote them, empty when unknown."""
 
@@ -20,8 +32,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     phone: str = ""
     email: str = ""
     address: str = ""
+    residence: AddressParts | None = None
+    """The parts of ``address``, as long as their text is the same."""
+    birth_place: AddressParts | None = None
     team_card: str = ""
     """Number of the European health insurance card (TEAM)."""
+    team_number: str = ""
+    """Her personal number at the insurer of that card."""
+    ana_code: str = ""
+    """Number in the national registry of those in care (ANA)."""
     language: str = ""
     """``en`` when the patient reads no Italian; the messages are written in it."""
 

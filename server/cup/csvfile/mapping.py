@@ -67,6 +67,14 @@ _NAMES: Final[dict[Field, tuple[str, ...]]] = {
     Field.PHONE: ("telefono", "cellulare", "phone"),
     Field.EMAIL: ("email", "e_mail"),
     Field.ADDRESS: ("indirizzo", "address"),
+    Field.STREET: ("via", "via_e_numero", "street"),
+    Field.POSTAL_CODE: ("cap", "postal_code"),
+    Field.CITY: ("comune", "comune_residenza", "citta", "city"),
+    Field.PROVINCE: ("provincia", "provincia_residenza", "province"),
+    Field.COUNTRY: ("stato_residenza", "country"),
+    Field.BIRTH_CITY: ("comune_nascita", "luogo_nascita", "birth_city"),
+    Field.BIRTH_PROVINCE: ("provincia_nascita", "birth_province"),
+    Field.BIRTH_COUNTRY: ("stato_nascita", "birth_country"),
     Field.NRE: ("nre", "numero_ricetta"),
     Field.QUESTION: ("quesito", "quesito_diagnostico", "question"),
     Field.SERVICE_CODE: ("codice_prestazione", "service_code"),
@@ -81,6 +89,8 @@ _NAMES: Final[dict[Field, tuple[str, ...]]] = {
     Field.INTERPRETER: ("interprete", "interpreter"),
     Field.LANGUAGE: ("lingua", "language"),
     Field.TEAM_CARD: ("tessera_team", "team", "team_card"),
+    Field.TEAM_NUMBER: ("numero_personale_team", "team_number"),
+    Field.ANA_CODE: ("codice_ana", "ana_code"),
     Field.PATIENT_ID: ("codice_paziente", "id_paziente", "patient_id"),
 }
 """Headers by field: the Italian one that the README shows first, then aliases."""

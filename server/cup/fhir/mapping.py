@@ -11,20 +11,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from server.cup.booking import Field
+from server.cup.fhir.patient import (
+    CODICE_FISCALE_SYSTEMS,
+    HL7_ITALIA,
+    identifier_of,
+    patient_keys,
+    patient_texts,
+)
 from server.cup.fhir.tree import Closure, Resource, first, item, items, joined, text
 
 NOSOLOGICAL_SYSTEM: Final = "http://hl7.it/fhir/televisita/sid/codiceNosologico"
-_HL7_ITALIA: Final = "urn:oid:2.16.840.1.113883.2.9.4.3."
-_CODICE_FISCALE_SYSTEMS: Final = ("http://hl7.it/sid/codiceFiscale", f"{_HL7_ITALIA}2")
-_PERSON_SYSTEMS: Final = (
-    *_CODICE_FISCALE_SYSTEMS,
-    f"{_HL7_ITALIA}17", "http://hl7.it/sid/stp",
-    f"{_HL7_ITALIA}18", "http://hl7.it/sid/eni",
-)  # fmt: skip
-"""Codice fiscale, then STP, then ENI (domain §3.1); of ANA, ANPR and regional registries only a
-keyed hash is kept."""
-_TEAM_SYSTEMS: Final = (f"{_HL7_ITALIA}7", "http://hl7.it/sid/team")
-_NRE_SYSTEMS: Final = (f"{_HL7_ITALIA}9", "http://hl7.it/sid/nre")
+_NRE_SYSTEMS: Final = (f"{HL7_ITALIA}9", "http://hl7.it/sid/nre")
 _NATIONAL_CATALOGUES: Final = frozenset(
     {
         "http://hl7.it/fhir/televisita/CodeSystem/CsCatalogoNazionalePrestazioni",
@@ -41,8 +38,6 @@ _ACT_PRIORITY_SYSTEMS: Final = (
     "urn:oid:2.16.840.1.113883.5.7",
 )
 """U, B, D, P of the national prescription first, then HL7 S, A, EL, R."""
-_INTERPRETER: Final = "http://hl7.org/fhir/StructureDefinition/patient-interpreterRequired"
-_NO_SEX: Final = frozenset({"other", "unknown"})
 _CONTROL_VISITS: Final = frozenset({"FOLLOWUP", "CHECKUP"})
 """HL7 table 0276; its other codes say nothing of first or control."""
 
@@ -79,10 +74,20 @@ PATHS: Final[Mapping[Field, str]] = {
     Field.SEX: "Patient.gender",
     Field.CODICE_FISCALE: "Patient.identifier",
     Field.TEAM_CARD: "Patient.identifier",
+    Field.TEAM_NUMBER: "Patient.identifier",
+    Field.ANA_CODE: "Patient.identifier",
     Field.PATIENT_ID: "Patient.identifier",
     Field.PHONE: "Patient.telecom",
     Field.EMAIL: "Patient.telecom",
     Field.ADDRESS: "Patient.address",
+    Field.STREET: "Patient.address.line",
+    Field.POSTAL_CODE: "Patient.address.postalCode",
+    Field.CITY: "Patient.address.city",
+    Field.PROVINCE: "Patient.address.district",
+    Field.COUNTRY: "Patient.address.country",
+    Field.BIRTH_CITY: "Patient.extension.valueAddress",
+    Field.BIRTH_PROVINCE: "Patient.extension.valueAddress",
+    Field.BIRTH_COUNTRY: "Patient.extension.valueAddress",
     Field.LANGUAGE: "Patient.communication",
     Field.INTERPRETER: "Patient.communication",
 }
@@ -119,7 +124,7 @@ def map_appointment(closure: Closure) -> Mapped:
         **_appointment_texts(appointment),
         **_service_texts(item(request, "code") or first(appointment, "serviceType")),
         **_request_texts(request, closure),
-        **_patient_texts(patient),
+        **patient_texts(patient),
         **_clinic_texts(actors.get("Location", {}), units),
         Field.AGENDA: _agenda(actors.get("HealthcareService", {}), closure),
         Field.QUESTION: _question(request, appointment),
@@ -129,7 +134,7 @@ def map_appointment(closure: Closure) -> Mapped:
         texts,
         organisation_codes=_codes(*bodies),
         clinician_codes=_codes(role, practitioner),
-        patient_keys=_patient_keys(patient),
+        patient_keys=patient_keys(patient),
         missing=tuple(_missing_elements(appointment, request, patient)),
     )
 
@@ -183,47 +188,11 @@ def _request_texts(request: Resource, closure: Closure) -> dict[Field, str]:
     coverage = closure.find(insurance)
     nre = text(item(request, "requisition"), "value")
     return {
-        Field.NRE: nre or _identifier_of(request, _NRE_SYSTEMS),
+        Field.NRE: nre or identifier_of(request, _NRE_SYSTEMS),
         Field.PRESCRIBER: text(requester, "display") or _full_name(doctor),
         Field.PRESCRIBED_ON: text(request, "authoredOn"),
         Field.EXEMPTION: text(insurance, "display") or text(first(coverage, "identifier"), "value"),
     }
-
-
-def _patient_texts(patient: Resource) -> dict[Field, str]:
-    name = first(patient, "name")
-    telecoms = {
-        text(telecom, "system"): text(telecom, "value")
-        for telecom in reversed(items(patient, "telecom"))
-    }
-    language, gender = _language(patient), text(patient, "gender")
-    return {
-        Field.FAMILY_NAME: text(name, "family") or text(name, "text"),
-        Field.GIVEN_NAME: joined(name, "given"),
-        Field.BIRTH_DATE: text(patient, "birthDate"),
-        Field.SEX: "" if gender in _NO_SEX else gender,
-        Field.CODICE_FISCALE: _identifier_of(patient, _PERSON_SYSTEMS),
-        Field.TEAM_CARD: _identifier_of(patient, _TEAM_SYSTEMS),
-        Field.PHONE: telecoms.get("phone") or telecoms.get("sms", ""),
-        Field.EMAIL: telecoms.get("email", ""),
-        Field.ADDRESS: _address(first(patient, "address")),
-        Field.LANGUAGE: language,
-        Field.INTERPRETER: "yes" if _is_interpreter_needed(patient) else "",
-    }
-
-
-def _language(patient: Resource) -> str:
-    spoken = items(patient, "communication")
-    spoken.sort(key=lambda each: each.get("preferred") is not True)
-    language = item(next(iter(spoken), {}), "language")
-    return text(first(language, "coding"), "code") or text(language, "text")
-
-
-def _is_interpreter_needed(patient: Resource) -> bool:
-    return any(
-        text(extension, "url") == _INTERPRETER and extension.get("valueBoolean") is True
-        for extension in items(patient, "extension")
-    )
 
 
 def _clinic_texts(location: Resource, units: list[Resource]) -> dict[Field, str]:
@@ -268,32 +237,12 @@ def _priority(request: Resource, appointment: Resource, encounter: Resource) -> 
     return text(request, "priority")
 
 
-def _identifier_of(resource: Resource, systems: tuple[str, ...]) -> str:
-    """The value under the first of some systems that is there."""
-    values = {
-        text(identifier, "system"): text(identifier, "value")
-        for identifier in items(resource, "identifier")
-    }
-    return next((values[system] for system in systems if values.get(system)), "")
-
-
-def _patient_keys(patient: Resource) -> tuple[str, ...]:
-    """The source's own numbers of the patient: whatever is no codice fiscale, STP or ENI."""
-    return tuple(
-        f"{system}||{value}"
-        for identifier in items(patient, "identifier")
-        if (system := text(identifier, "system")) not in _PERSON_SYSTEMS
-        and (value := text(identifier, "value"))
-        and system
-    )
-
-
 def _codes(*resources: Resource) -> tuple[str, ...]:
     """The identifiers of some resources, a codice fiscale last."""
     identifiers = [
         identifier for resource in resources for identifier in items(resource, "identifier")
     ]
-    identifiers.sort(key=lambda each: text(each, "system") in _CODICE_FISCALE_SYSTEMS)
+    identifiers.sort(key=lambda each: text(each, "system") in CODICE_FISCALE_SYSTEMS)
     return tuple(value for each in identifiers if (value := text(each, "value")))
 
 
@@ -301,13 +250,6 @@ def _full_name(person: Resource) -> str:
     name = first(person, "name")
     parts = (joined(name, "prefix"), joined(name, "given"), text(name, "family"))
     return text(name, "text") or " ".join(part for part in parts if part)
-
-
-def _address(address: Resource) -> str:
-    town = " ".join(part for key in ("postalCode", "city") if (part := text(address, key)))
-    return text(address, "text") or ", ".join(
-        part for part in (joined(address, "line"), town) if part
-    )
 
 
 def _missing_elements(

@@ -6,6 +6,8 @@ codice fiscale, STP, ENI  PID-3, PID-2, PID-4, PID-19: by type, authority or for
 TEAM card                 PID-3: by type or authority
 patient's numbers         PID-3 (MRG-1 of a merge) as ``authority|type|value``
 name, address             PID-5, PID-11
+TEAM number, ANA          PID-3: by authority
+birth place               PID-23
 telephone, e-mail         PID-13, PID-14, PID-40; a mobile number first
 clinician                 AIP-3, PV1-7, PV1-9; all are candidates
 organisation              MSH-6, MSH-4; all are candidates
@@ -51,7 +53,7 @@ _FIELDS: Final[Mapping[str, frozenset[int]]] = {
     "MRG": frozenset({1}),
     "OBR": frozenset({2, 16, 31}),
     "ORC": frozenset({2, 4, 12}),
-    "PID": frozenset({2, 3, 4, 5, 7, 8, 11, 13, 14, 15, 19, 40}),
+    "PID": frozenset({2, 3, 4, 5, 7, 8, 11, 13, 14, 15, 19, 23, 40}),
     "PV1": frozenset({3, 7, 8, 9, 15}),
     "SCH": frozenset({1, 2, 5, 7, 9, 10, 11, 25, 26, 27}),
     "TQ1": frozenset({7, 8, 9}),
@@ -89,10 +91,18 @@ _NAMES: Final[dict[Field, str]] = {
     **{field: places[0] for field, places in PATHS.items()},
     Field.CODICE_FISCALE: "PID-3",
     Field.TEAM_CARD: "PID-3",
+    Field.TEAM_NUMBER: "PID-3",
+    Field.ANA_CODE: "PID-3",
     Field.PATIENT_ID: "PID-3",
     Field.FAMILY_NAME: "PID-5.1",
     Field.GIVEN_NAME: "PID-5.2",
     Field.ADDRESS: "PID-11",
+    Field.STREET: "PID-11.1",
+    Field.POSTAL_CODE: "PID-11.5",
+    Field.CITY: "PID-11.3",
+    Field.PROVINCE: "PID-11.4",
+    Field.COUNTRY: "PID-11.6",
+    Field.BIRTH_CITY: "PID-23",
     Field.PHONE: "PID-13",
     Field.EMAIL: "PID-13.4",
     Field.CLINICIAN_CODE: "AIP-3.1",

@@ -21,6 +21,8 @@ _PERSON_AUTHORITIES: Final = frozenset(
 )
 """Codice fiscale, STP, ENI in HL7 Italia's register."""
 _TEAM_AUTHORITY: Final = "2.16.840.1.113883.2.9.4.3.7"
+_TEAM_NUMBER_AUTHORITY: Final = "2.16.840.1.113883.2.9.4.3.3"
+_ANA_AUTHORITY: Final = "2.16.840.1.113883.2.9.4.3.15"
 _LONG_CODE: Final = 16
 """Eleven digits are a codice fiscale only where the message says so: many numbers look like it."""
 _KEY_CHARACTERS: Final = 400
@@ -39,7 +41,10 @@ def person_texts(segments: Segments) -> dict[Field, str]:
         Field.TEAM_CARD: next(filter(None, map(_team_card, numbers)), ""),
         Field.PHONE: phone,
         Field.EMAIL: email,
-        Field.ADDRESS: next(filter(None, map(_address, segments.repetitions("PID", 11))), ""),
+        Field.TEAM_NUMBER: _number_of(numbers, _TEAM_NUMBER_AUTHORITY),
+        Field.ANA_CODE: _number_of(numbers, _ANA_AUTHORITY),
+        **next(filter(None, map(_address_texts, segments.repetitions("PID", 11))), {}),
+        Field.BIRTH_CITY: segments.text(Path("PID", 23)),
         Field.PRESCRIBER: _prescriber(segments),
     }
     for name in segments.repetitions("PID", 5):
@@ -108,6 +113,13 @@ def _team_card(number: Repetition) -> str:
     return card if is_said and is_team_card(card) else ""
 
 
+def _number_of(numbers: Iterable[Repetition], authority: str) -> str:
+    for number in numbers:
+        if authority in (component(number, 4), component(number, 4, 2)):
+            return component(number, 1)
+    return ""
+
+
 def _authority(number: Repetition) -> str:
     """CX-4 by its name, else by its OID: the same in a booking and in a merge."""
     return component(number, 4) or component(number, 4, 2)
@@ -143,13 +155,23 @@ def _phone(contact: Repetition) -> str:
     return f"{prefix}{area}{local}"
 
 
-def _address(address: Repetition) -> str:
-    """``Via dei Serragli 12, 50124 Firenze FI``"""
+def _address_texts(address: Repetition) -> dict[Field, str]:
+    """``Via dei Serragli 12, 50124 Firenze FI`` and its parts; none where there is nothing."""
     parts = [component(address, 1, at) for at in (1, 2, 3)]
     parts[1:] = [part for part in parts[1:] if part not in parts[0]]
     street = _joined(*parts, component(address, 2))
     town = _joined(*(component(address, at) for at in (5, 3, 4)))
-    return ", ".join(filter(None, (street, town)))
+    whole = ", ".join(filter(None, (street, town)))
+    if not whole:
+        return {}
+    return {
+        Field.ADDRESS: whole,
+        Field.STREET: street,
+        Field.POSTAL_CODE: component(address, 5),
+        Field.CITY: component(address, 3),
+        Field.PROVINCE: component(address, 4),
+        Field.COUNTRY: component(address, 6),
+    }
 
 
 def _prescriber(segments: Segments) -> str:
