@@ -16,7 +16,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from server.errors import CommandFailed
 
@@ -150,7 +150,8 @@ class Supervisor:
         places = range(len(self._places))
         keepers = [asyncio.create_task(self._keep(place)) for place in places]
         try:
-            await asyncio.wait((self._end, *keepers), return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [self._end, *keepers]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for keeper in keepers:
                 if keeper.done():
                     await keeper
