@@ -134,9 +134,7 @@ def _add_performed(structured: Element, content: ReportContent) -> None:
 
 def _add_act(section: Element, content: ReportContent) -> None:
     act = add(add(section, "entry"), "act", classCode="ACT", moodCode="EVN")
-    first = content.services[0]
-    code, system = rules.service_code(first.code)
-    add(act, "code", code=code, codeSystem=system, displayName=first.display)
+    _add_service_code(act, content.services[0])
     add(act, "effectiveTime", value=moment(content.session.began_at))
     body = content.body
     _add_setting(act, rules.BRANCH_TEMPLATE, rules.BRANCH, body.branch_code)
@@ -161,13 +159,20 @@ def _add_setting(act: Element, template: str, system: str, code: str) -> None:
 def _add_procedure(act: Element, content: ReportContent, service: Coding, number: int) -> Element:
     relation = add(act, "entryRelationship", typeCode="COMP")
     procedure = add(relation, "procedure", classCode="PROC", moodCode="EVN")
-    value, system = rules.service_code(service.code)
-    code = add(procedure, "code", code=value, codeSystem=system, displayName=service.display)
+    code = _add_service_code(procedure, service)
     original = add(code, "originalText")
     add(original, "reference", value=f"#PRESTAZIONE_{number}")
     add(procedure, "statusCode", code="completed")
     add_period(procedure, content.session.began_at, content.session.ended_at)
     return procedure
+
+
+def _add_service_code(parent: Element, service: Coding) -> Element:
+    """Unknown where CUP gave only words."""
+    if not clean_line(service.code):
+        return add_unknown(parent, "code")
+    code, system = rules.service_code(clean_line(service.code))
+    return add(parent, "code", code=code, codeSystem=system, displayName=service.display)
 
 
 def _add_note(procedure: Element, content: ReportContent) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
-from uuid import NAMESPACE_OID, UUID, uuid5
+from uuid import NAMESPACE_OID, uuid5
 
+from server.errors import InvalidInput
 from server.report.content import Body, Identifier, IdentifierKind
 from server.sealed import Section
 
@@ -140,7 +141,10 @@ def episode_root(body: Body) -> Root:
 
 
 def patient_roots(identifier: Identifier, body: Body) -> list[tuple[Root, str]]:
-    """The ids of the patient. A card of another country is two of them (ERRORE-13)."""
+    """The ids of the patient. A card of another country is two of them (ERRORE-13).
+
+    :raises InvalidInput: the organisation's own number is all there is, and its region unknown.
+    """
     match identifier.kind:
         case IdentifierKind.TEAM:
             return [
@@ -148,7 +152,9 @@ def patient_roots(identifier: Identifier, body: Body) -> list[tuple[Root, str]]:
                 (Root(_TEAM_PERSON, "Istituzione estera"), identifier.value),
             ]
         case IdentifierKind.REGIONAL:
-            root = region_root(body, "4.1") or own_root(body, "patient")
+            root = region_root(body, "4.1")
+            if root is None:
+                raise InvalidInput("organisation.region_code", "missing")
             return [(root, identifier.value)]
         case kind:
             oid, authority = _PATIENT_ROOTS[kind]
@@ -168,8 +174,3 @@ def diagnosis_code(code: str) -> str:
     if match is None:
         return ""
     return f"{match[1]}.{match[2]}" if match[2] else match[1]
-
-
-def hexadecimal_uuid(value: str) -> str:
-    """``root`` of an II without extension: upper case, with dashes."""
-    return str(UUID(value)).upper()
