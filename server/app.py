@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from recordings.store import SealedFolder
 from server import (
     administration,
     agenda,
+    attachments,
     booking,
     changes,
     checkin,
@@ -31,6 +33,7 @@ from server import (
     verification,
     visit,
     waiting,
+    writing,
 )
 from server.alarms import ALARMS, Alarms
 from server.assets import Assets
@@ -51,7 +54,8 @@ from server.mail.setup import delivery_of
 from server.middleware import add_security_headers, answer_errors, refuse_cross_site
 from server.pages import Pages
 from server.ready import READINESS, Readiness
-from server.services import CLOCK, DATABASE, HUB, KEYRING, ORIGINS, PAGES, SETTINGS
+from server.sealed import ATTACHMENTS_FOLDER
+from server.services import CLOCK, DATABASE, FILES, HUB, KEYRING, ORIGINS, PAGES, SETTINGS
 from server.settings import Settings
 from server.throttle import Throttle
 from server.turn.seats import TurnSeats
@@ -73,7 +77,9 @@ _FEATURES = (
     takeover,
     visit,
     verification,
+    attachments,
     notes,
+    writing,
     quality,
     desk,
     intake,
@@ -114,6 +120,8 @@ def create_app(
     hooks = VisitHooks(app[DATABASE], app[CLOCK])
     relays = _prepare_relays(app)
     app[HUB] = _create_hub(app, hooks, relays)
+    app[FILES] = SealedFolder(settings.data_dir / ATTACHMENTS_FOLDER)
+    attachments.prepare(app)
     linetest.prepare(app, relays)
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)

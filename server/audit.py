@@ -114,6 +114,7 @@ class Act(StrEnum):
     ATTACHMENT_REFUSED = "attachment.refused"
     ATTACHMENT_OPENED = "attachment.opened"
     ATTACHMENT_DELETED = "attachment.deleted"
+    ATTACHMENT_CHOSEN = "attachment.chosen"
     STILL_ASKED = "still.asked"
     STILL_TAKEN = "still.taken"
     STILL_REFUSED = "still.refused"

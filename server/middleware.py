@@ -67,7 +67,8 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
     """Signal handler of ``on_response_prepare``. A socket's 101 shows no page: it needs none."""
     if isinstance(response, web.WebSocketResponse):
         return
-    response.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.popall("Server", None)
     if request.app[SETTINGS].is_https:

@@ -42,6 +42,11 @@ class Pages:
         cookie = request.cookies.get(LANGUAGE_COOKIE)
         return self._translators[pick_language(cookie, request.headers.get("Accept-Language", ""))]
 
+    @property
+    def translators(self) -> Mapping[str, Translator]:
+        """All languages."""
+        return self._translators
+
     def render(
         self, request: web.Request, template: str, *, status: int = 200, **context: object
     ) -> web.Response:

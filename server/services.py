@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from recordings.store import SealedFolder
 from server.db import Database
 from server.keyring import Keyring
 from server.pages import Pages
@@ -20,6 +21,8 @@ DATABASE: Final = web.AppKey("database", Database)
 KEYRING: Final = web.AppKey("keyring", Keyring)
 PAGES: Final = web.AppKey("pages", Pages)
 HUB: Final = web.AppKey("hub", Hub)
+FILES: Final = web.AppKey("files", SealedFolder)
+"""The content of the files of visits, sealed; ``server.sealed.files`` reads and writes it."""
 ORIGINS: Final[web.AppKey[frozenset[str]]] = web.AppKey("origins")
 """Where our own pages come from: ``base_url``, and a node's own address where it has one."""
 CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")

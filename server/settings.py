@@ -185,6 +185,15 @@ class Settings(BaseSettings):
         description="How many line tests one process runs at once, each with up to 150 MB for "
         "half a minute; others are asked to wait.",
     )
+    files_max_mb: int = Field(
+        default=20,
+        ge=1,
+        le=100,
+        description="Size in MB of a photo or document that a patient may send.",
+    )
+    files_per_visit: int = Field(
+        default=20, ge=1, le=200, description="How many of them one visit may have."
+    )
     metrics_token: Annotated[str, AfterValidator(_own_secret)] = Field(
         default="",
         repr=False,

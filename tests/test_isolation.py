@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from recordings.store import SealedFolder
 from server.auth import ROUTES
 from server.db import EVERY_ORGANISATION, Database
 from server.joinlink import derive_link
@@ -24,14 +25,18 @@ from server.models import (
     EventState,
     LogEntry,
     Note,
+    NoteTemplate,
+    Phrase,
     Source,
     User,
     Visit,
     VisitState,
     new_id,
 )
-from server.sealed import Answers, Identity, seal_answers, seal_note
+from server.sealed import Answers, Identity, NoteContent, Section, seal_answers, seal_note
+from server.services import FILES
 from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
+from tests.files import add_attachment
 from tests.test_admin_pages import add_event, add_message, add_run
 from tests.visitors import OWN_PAGE, Answer, Site, Visitor, site
 
@@ -62,6 +67,9 @@ PATIENT = {
     "GET /v/{locator}/in-person", "GET /v/{locator}/device-test", "GET /v/{locator}/calendar.ics",
     "POST /v/{locator}/waiting-room", "GET /v/{locator}/room",
     "POST /v/{locator}/ticket", "GET /v/{locator}/end", "POST /v/{locator}/quality",
+    "GET /v/{locator}/files", "POST /v/{locator}/files",
+    "GET /v/{locator}/files/{file_id}", "POST /v/{locator}/files/{file_id}/delete",
+    "GET /v/{locator}/still", "POST /v/{locator}/still", "POST /v/{locator}/still/answer",
 }  # fmt: skip
 CLINICIAN, DESK, LOG_READERS = {"clinician"}, {"desk"}, {"manager", "auditor"}
 ADMINISTRATOR = {"administrator"}
@@ -79,8 +87,27 @@ STAFF: dict[str, set[str]] = {
     "POST /visits/{visit_id}/quality": CLINICIAN,
     "GET /visits/{visit_id}/quality": CLINICIAN,
     "POST /visits/{visit_id}/verification": CLINICIAN,
+    "GET /visits/{visit_id}/files": CLINICIAN,
+    "GET /visits/{visit_id}/files/{file_id}": CLINICIAN,
+    "POST /visits/{visit_id}/files/{file_id}/report": CLINICIAN,
+    "POST /visits/{visit_id}/still": CLINICIAN,
     "GET /visits/{visit_id}/note": CLINICIAN,
     "PUT /visits/{visit_id}/note": CLINICIAN,
+    "GET /visits/{visit_id}/note/history": CLINICIAN,
+    "GET /visits/{visit_id}/note/version": CLINICIAN,
+    "GET /visits/{visit_id}/note/print": CLINICIAN,
+    "GET /writing": CLINICIAN,
+    "GET /writing/help": CLINICIAN,
+    "POST /writing/codes/search": CLINICIAN,
+    "POST /visits/{visit_id}/template": CLINICIAN,
+    "GET /writing/templates/{template_id}": CLINICIAN,
+    "POST /writing/templates/{template_id}": CLINICIAN,
+    "GET /writing/templates/{template_id}/content": CLINICIAN,
+    "POST /writing/templates/{template_id}/publish": CLINICIAN,
+    "POST /writing/templates/{template_id}/withdraw": CLINICIAN,
+    "POST /writing/templates/{template_id}/adopt": CLINICIAN,
+    "POST /writing/phrases": CLINICIAN,
+    "POST /writing/phrases/{phrase_id}/delete": CLINICIAN,
     "GET /desk": DESK,
     "POST /desk": DESK,
     "GET /desk/states": DESK,
@@ -134,18 +161,29 @@ JSON_BODIES: dict[str, object] = {
     "POST /visits/{visit_id}/quality": {"intervals": [], "outages": []},
     "POST /v/{locator}/quality": {"intervals": [], "outages": []},
     "POST /visits/{visit_id}/verification": {"answer": "same"},
-    "PUT /visits/{visit_id}/note": {"text": "una nota"},
+    "POST /visits/{visit_id}/still": {},
+    "POST /visits/{visit_id}/files/{file_id}/report": {"is_in_report": True},
+    "PUT /visits/{visit_id}/note": {"sections": {"free": "una nota"}},
+    "POST /writing/codes/search": {"system": "icd9_cm", "sought": "scompenso"},
+    "POST /visits/{visit_id}/template": {
+        "title": "Controllo",
+        "content": {"sections": {"findings": "Sta bene"}},
+    },
 }
 FORM = {
     "minutes": "10", "phone": "0551234567", "version": "1", "sought": "rosa", "code": "cup-nuovo",
     "phase": "attivo", "seen": "attivo", "notice_days": "2", "notice_rule": "working_days",
+    "title": "Controllo", "findings": "Sta bene", "shortcut": "pa", "text": "Pressione",
 }  # fmt: skip
 NEEDS_MORE = ("/assign", "/upload", "/admin/reconciliation")
 """Forms that want something of their own: a 400 shows that one is in."""
 ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator")
 
 
-NOTHING = dict.fromkeys(("source_id", "message_id", "event_id", "run_id"), "0" * 16)
+NOTHING = dict.fromkeys(
+    ("source_id", "message_id", "event_id", "run_id", "file_id", "template_id", "phrase_id"),
+    "0" * 16,
+)
 """Objects that are not there."""
 KEYED = {route for route in STAFF if "{" in route}
 
@@ -156,7 +194,9 @@ def template(sqlite_template: Path) -> Path:
     return sqlite_template
 
 
-async def make_objects(database: Database, keyring: Keyring, visit: Visit) -> dict[str, str]:
+async def make_objects(
+    database: Database, keyring: Keyring, visit: Visit, files: SealedFolder
+) -> dict[str, str]:
     """One of each kind besides visits, in the visit's organisation, by what paths call it."""
     source = Source(organisation_id=visit.organisation_id, code=f"cup-{new_id()}")
     async with database.begin(visit.organisation_id) as session:
@@ -164,11 +204,29 @@ async def make_objects(database: Database, keyring: Keyring, visit: Visit) -> di
     message = await add_message(database, keyring, source)
     event = await add_event(database, visit, EventState.DEAD)
     run = await add_run(database, source, "PRN-1")
+    file = await add_attachment(database, keyring, files, visit)
+    template = NoteTemplate(
+        id=new_id(),
+        organisation_id=visit.organisation_id,
+        code=new_id(),
+        title="Controllo",
+        content="{}",
+        author_id=visit.appointment.clinician_id,
+        saved_at=datetime.now(UTC),
+    )
+    phrase = Phrase(
+        id=new_id(), organisation_id=visit.organisation_id, shortcut=new_id(), text="Pressione"
+    )
+    async with database.begin(visit.organisation_id) as session:
+        session.add_all([template, phrase])
     return {
         "source_id": source.id,
         "message_id": message.id,
         "event_id": event.id,
         "run_id": run.id,
+        "file_id": file.id,
+        "template_id": template.id,
+        "phrase_id": phrase.id,
     }
 
 
@@ -262,7 +320,7 @@ async def test_the_right_role_gets_in(
     for route, roles in STAFF.items():
         for role in sorted(roles):
             visit = await make_visit(cast.toscana)
-            objects = await make_objects(database, keyring, visit)
+            objects = await make_objects(database, keyring, visit, site.app[FILES])
             visitor = await site.staff(user_of(cast.toscana, role))
             answer = await ask(visitor, route, visit, objects)
             is_in = answer.status in {200, 303, 409} or (
@@ -278,7 +336,7 @@ async def test_objects_of_another_organisation_are_not_found(
     site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
 ) -> None:
     visit = await make_visit(cast.toscana)
-    objects = await make_objects(database, keyring, visit)
+    objects = await make_objects(database, keyring, visit, site.app[FILES])
     before = await count_entries(database)
 
     wrong = [
@@ -318,7 +376,7 @@ async def test_missing_objects_look_like_those_of_others(
     site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
 ) -> None:
     foreign, missing = await make_visit(cast.toscana), Visit(id="0" * 16, locator="0" * 10)
-    objects = await make_objects(database, keyring, foreign)
+    objects = await make_objects(database, keyring, foreign, site.app[FILES])
     ids = (foreign.id, missing.id, *objects.values())
     for route in sorted(KEYED):
         visitor = await site.staff(user_of(cast.emilia, min(STAFF[route])))
@@ -363,12 +421,13 @@ async def test_a_patients_cookie_opens_nothing_of_another_visit(
 
 
 async def test_own_cookie_opens_the_own_visit(
-    site: Site, cast: Cast, make_visit: MakeVisit
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
 ) -> None:
     wrong: list[str] = []
     for route in PATIENT:
         visit = await make_visit(cast.toscana)
-        answer = await ask(await site.patient(visit), route, visit)
+        objects = await make_objects(database, keyring, visit, site.app[FILES])
+        answer = await ask(await site.patient(visit), route, visit, objects)
         if is_sent_away(answer, f"/v/{visit.locator}") or answer.status in {403, 404, 500}:
             wrong.append(f"{route} → {answer.status}")
 
@@ -445,7 +504,7 @@ async def test_each_role_sees_its_columns_and_no_other(
     visit = await make_visit(cast.toscana, start=datetime.now(UTC), identity=MARIA)
     words = await write_everything(database, keyring, visit, cast.toscana)
     is_patient = role == "patient"
-    objects = await make_objects(database, keyring, visit)
+    objects = await make_objects(database, keyring, visit, site.app[FILES])
     visitor = await (site.patient(visit) if is_patient else site.staff(user_of(cast.toscana, role)))
 
     text = ""
@@ -483,7 +542,7 @@ async def write_everything(
         check_in = CheckIn(
             organisation_id=organisation, visit_id=visit.id, version=1, updated_at=now
         )
-        await seal_note(keyring, session, note, NOTE)
+        await seal_note(keyring, session, note, NoteContent(sections={Section.FINDINGS: NOTE}))
         await seal_answers(keyring, session, check_in, ANSWERS)
         session.add_all([note, check_in])
         key = await keyring.load_secret(session, organisation, "join")
