@@ -84,6 +84,8 @@ class Signer(OwnedByOrganisation, Base):
     kind: Mapped[SignerKind] = mapped_column(word_column(SignerKind))
     sealed_content: Mapped[bytes] = mapped_column(LargeBinary)
     version: Mapped[int] = mapped_column(default=1)
+    failed_pins: Mapped[int] = mapped_column(default=0)
+    """In a row; at three the means are locked, before a token blocks itself."""
     certificate_sha256: Mapped[str] = mapped_column(String(64))
     valid_until: Mapped[datetime] = mapped_column(UtcDateTime)
     added_at: Mapped[datetime] = mapped_column(UtcDateTime)

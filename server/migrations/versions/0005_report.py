@@ -70,6 +70,7 @@ def _create_signer() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("sealed_content", sa.LargeBinary(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("failed_pins", sa.Integer(), nullable=False),
         sa.Column("certificate_sha256", sa.String(length=64), nullable=False),
         sa.Column("valid_until", sa.DateTime(timezone=True), nullable=False),
         sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
