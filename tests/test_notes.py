@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from sqlalchemy import select
 
 from server.audit import Act
 from server.keyring import Keyring
-from server.models import LogEntry, Note, Visit
-from server.notes import MAX_CHARACTERS
-from server.sealed import open_note
-from tests.conftest import Cast, MakeVisit
+from server.models import Appointment, LogEntry, Note, Visit
+from server.notes.content import MAX_CHARACTERS, MAX_CODES, MAX_SECTION
+from server.sealed import Section, open_note
+from tests.conftest import CARDIOLOGY, Cast, MakeVisit
 from tests.visitors import Answer, Site, Visitor, site
 
 __all__ = ["site"]
@@ -28,8 +26,21 @@ SECRET = "Paziente riferisce dispnea parossistica"
 
 
 async def put(visitor: Visitor, visit: Visit, text: str, version: object) -> Answer:
+    return await put_sections(visitor, visit, {"free": text}, version)
+
+
+async def put_sections(
+    visitor: Visitor, visit: Visit, sections: dict[str, str], version: object, **more: object
+) -> Answer:
     headers = {"If-Match": f'"{version}"'}
-    return await visitor.send("PUT", f"/visits/{visit.id}/note", {"text": text}, **headers)
+    content = {"sections": sections, **more}
+    return await visitor.send("PUT", f"/visits/{visit.id}/note", content, **headers)
+
+
+def text_in(answer: Answer) -> str:
+    """The working notes of an answer."""
+    text: str = json.loads(answer.text)["content"].get("sections", {}).get("free", "")
+    return text
 
 
 async def load_texts(site: Site, keyring: Keyring, visit: Visit) -> list[str]:
@@ -37,7 +48,9 @@ async def load_texts(site: Site, keyring: Keyring, visit: Visit) -> list[str]:
         notes = await session.scalars(
             select(Note).where(Note.visit_id == visit.id).order_by(Note.version)
         )
-        return [await open_note(keyring, session, note) for note in notes.all()]
+        return [
+            (await open_note(keyring, session, note)).text_of(Section.FREE) for note in notes.all()
+        ]
 
 
 async def load_entries(site: Site, visit: Visit, act: Act) -> list[dict[str, Any]]:
@@ -54,10 +67,11 @@ async def test_a_note_is_saved_and_read_back(site: Site, cast: Cast, make_visit:
     saved = await put(clinician, visit, SECRET, 0)
     read = await clinician.get(f"/visits/{visit.id}/note")
 
-    assert (json.loads(empty.text)["text"], empty.headers["ETag"]) == ("", '"0"')
+    assert json.loads(empty.text)["content"] == {"sections": {"question": CARDIOLOGY.question}}
+    assert empty.headers["ETag"] == '"0"'
     assert (saved.status, saved.headers["ETag"]) == (200, '"1"')
     assert json.loads(read.text) == json.loads(saved.text)
-    assert json.loads(read.text)["text"] == SECRET
+    assert text_in(read) == SECRET
 
 
 async def test_the_log_proves_the_ciphertext(site: Site, cast: Cast, make_visit: MakeVisit):
@@ -118,7 +132,7 @@ async def test_a_save_on_an_old_version_brings_the_current_text(
     stale = await put(clinician, visit, "second window", 0)
 
     assert stale.status == 412
-    assert json.loads(stale.text)["text"] == "first window"
+    assert text_in(stale) == "first window"
     assert stale.headers["ETag"] == '"1"'
     assert await load_texts(site, keyring, visit) == ["first window"]
 
@@ -139,8 +153,8 @@ async def test_a_note_that_is_too_long_is_refused_whole(
     visit = await make_visit(cast.toscana)
     clinician = await site.staff(cast.toscana.clinician)
 
-    longest = await put(clinician, visit, "è" * MAX_CHARACTERS, 0)
-    longer = await put(clinician, visit, "è" * (MAX_CHARACTERS + 1), 1)
+    longest = await put(clinician, visit, "è" * MAX_SECTION, 0)
+    longer = await put(clinician, visit, "è" * (MAX_SECTION + 1), 1)
 
     assert (longest.status, longer.status) == (200, 400)
     assert len(await load_texts(site, keyring, visit)) == 1
@@ -162,57 +176,153 @@ async def test_of_saves_at_once_one_is_first(
     assert len(await load_texts(site, keyring, visit)) == 2
 
 
-@dataclass
-class Window:
-    """One page of the doctor, as ``note.js`` behaves: it keeps both texts when it was late."""
-
-    visitor: Visitor
-    visit: Visit
-    version: int = 0
-    text: str = ""
-
-    def type(self, words: str) -> None:
-        self.text += words
-
-    async def save(self) -> bool:
-        """Whether it was in time; if not, the page now shows both texts and saves them next."""
-        answer = await put(self.visitor, self.visit, self.text, self.version)
-        saved = json.loads(answer.text)
-        if answer.status == 412:
-            self.text = f"{saved['text']}\n{self.text}"
-        self.version = saved["version"]
-        return answer.status == 200
+ODD = "Σ<&>\"'😀\u00a0]]>"
+"""What documents trip over."""
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-    steps=st.lists(
-        st.tuples(st.sampled_from((0, 1)), st.sampled_from(("type", "save"))), max_size=12
-    )
-)
-@example(steps=[(0, "type"), (1, "save"), (1, "type")])
-async def test_no_interleaving_of_two_windows_loses_an_edit(
-    site: Site, cast: Cast, make_visit: MakeVisit, keyring: Keyring, steps: list[tuple[int, str]]
+async def test_every_section_comes_back_as_written(site: Site, cast: Cast, make_visit: MakeVisit):
+    visit = await make_visit(cast.toscana)
+    clinician = await site.staff(cast.toscana.clinician)
+    sections = {section.value: f"{section}: {ODD}" for section in Section}
+    icd9 = {"system": "icd9_cm", "code": "428.0", "display": "Insufficienza", "list_version": "24"}
+    service = {**icd9, "system": "services", "code": "89.01.3"}
+    codes = {"question_codes": [icd9], "diagnosis_codes": [icd9], "services": [service]}
+
+    saved = await put_sections(clinician, visit, sections, 0, **codes)
+    read = json.loads((await clinician.get(f"/visits/{visit.id}/note")).text)["content"]
+
+    assert saved.status == 200
+    assert read == {"sections": sections, **codes}
+    assert list(read["sections"]) == [section.value for section in Section]
+
+
+@pytest.mark.parametrize("letter", ["😀", "Σ", "<", '"', "\n\\"])
+async def test_twenty_thousand_of_any_letter_fit(
+    site: Site, cast: Cast, make_visit: MakeVisit, letter: str
 ):
     visit = await make_visit(cast.toscana)
     clinician = await site.staff(cast.toscana.clinician)
-    windows = Window(clinician, visit), Window(clinician, visit)
-    typed: list[str] = []
+    text = "a" + letter * (20_000 // len(letter)) + "z"
 
-    for number, (place, act) in enumerate(steps):
-        window = windows[place]
-        if act == "type":
-            typed.append(f"<{number}>")
-            window.type(typed[-1])
-        else:
-            await window.save()
-    for window in windows:
-        while not await window.save():
-            pass
+    saved = await put_sections(clinician, visit, {"findings": text}, 0)
 
-    last = (await load_texts(site, keyring, visit) or [""])[-1]
-    assert [words for words in typed if words not in last] == []
+    assert json.loads(saved.text)["content"]["sections"] == {"findings": text}
+
+
+async def test_the_whole_note_has_a_longest_too(site: Site, cast: Cast, make_visit: MakeVisit):
+    visit = await make_visit(cast.toscana)
+    clinician = await site.staff(cast.toscana.clinician)
+    rest = "a" * (MAX_CHARACTERS - MAX_SECTION)
+
+    longest = await put_sections(clinician, visit, {"free": "a" * MAX_SECTION, "plan": rest}, 0)
+    longer = await put_sections(
+        clinician, visit, {"free": "a" * MAX_SECTION, "plan": rest + "a"}, 1
+    )
+
+    assert (longest.status, longer.status) == (200, 400)
+
+
+async def test_what_no_document_can_hold_is_left_out(site: Site, cast: Cast, make_visit: MakeVisit):
+    visit = await make_visit(cast.toscana)
+    clinician = await site.staff(cast.toscana.clinician)
+    sections = {"findings": "a\x00\x0b\ufffeb\r\nc\td", "plan": " \n\u00a0", "free": ""}
+
+    saved = await put_sections(clinician, visit, sections, 0)
+
+    assert json.loads(saved.text)["content"]["sections"] == {"findings": "ab\nc\td"}
+
+
+CODE = {"system": "icd9_cm", "code": "428.0", "display": "Insufficienza cardiaca"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"text": "a page of before sections"},
+        {"sections": {"secret": "x"}},
+        {"sections": {"free": 1}},
+        {"diagnosis_codes": [{**CODE, "system": "services"}]},
+        {"diagnosis_codes": [{**CODE, "code": ""}]},
+        {"question_codes": [{**CODE, "display": "x" * 501}]},
+        {"services": [CODE]},
+        {"diagnosis_codes": [{**CODE, "code": str(number)} for number in range(MAX_CODES + 1)]},
+        {"template_id": "x" * 33},
+        [],
+    ],
+    ids=lambda content: str(content)[:40],
+)
+async def test_what_is_no_note_is_refused(
+    site: Site, cast: Cast, make_visit: MakeVisit, keyring: Keyring, content: object
+):
+    visit = await make_visit(cast.toscana)
+    clinician = await site.staff(cast.toscana.clinician)
+
+    answer = await clinician.send("PUT", f"/visits/{visit.id}/note", content, **{"If-Match": '"0"'})
+
+    assert answer.status == 400
+    assert await load_texts(site, keyring, visit) == []
+
+
+# ---- history, colleagues, paper ----------------------------------------------------------
+
+
+async def test_every_version_is_listed_and_opened(site: Site, cast: Cast, make_visit: MakeVisit):
+    visit = await make_visit(cast.toscana)
+    clinician = await site.staff(cast.toscana.clinician)
+    for version, text in enumerate(("one", "two", "three")):
+        await put(clinician, visit, text, version)
+
+    history = json.loads((await clinician.get(f"/visits/{visit.id}/note/history")).text)
+    first = await clinician.get(f"/visits/{visit.id}/note/version?version=1")
+    last = await clinician.get(f"/visits/{visit.id}/note/version")
+    missing = await clinician.get(f"/visits/{visit.id}/note/version?version=4")
+
+    assert [one["version"] for one in history["versions"]] == [3, 2, 1]
+    assert {one["author"] for one in history["versions"]} == {"dott.ssa Anna Bianchi"}
+    assert (text_in(first), text_in(last), missing.status) == ("one", "three", 404)
+    opened = await load_entries(site, visit, Act.NOTE_HISTORY_OPENED)
+    assert [entry["facts"] for entry in opened] == [{"version": 1}, {"version": 3}]
+
+
+async def test_the_colleague_who_takes_over_sees_all_of_it(
+    site: Site, cast: Cast, make_visit: MakeVisit
+):
+    visit = await make_visit(cast.toscana)
+    first = await site.staff(cast.toscana.clinician)
+    second = await site.staff(cast.toscana.colleague)
+    await put(first, visit, "before", 0)
+    async with site.database.begin(visit.organisation_id) as session:
+        appointment = await session.get_one(Appointment, visit.appointment_id)
+        appointment.clinician_id = cast.toscana.colleague.id
+
+    saved = await put(second, visit, "before, after", 1)
+    late = await put(first, visit, "before, too late", 1)
+    history = json.loads((await second.get(f"/visits/{visit.id}/note/history")).text)
+    opened = await second.get(f"/visits/{visit.id}/note/version?version=1")
+
+    assert (saved.status, late.status) == (200, 404)
+    assert [one["author"] for one in history["versions"]] == [
+        "dott. Marco Ferrari",
+        "dott.ssa Anna Bianchi",
+    ]
+    assert text_in(opened) == "before"
+
+
+async def test_paper_shows_the_last_version_and_is_written_down(
+    site: Site, cast: Cast, make_visit: MakeVisit
+):
+    visit = await make_visit(cast.toscana)
+    clinician = await site.staff(cast.toscana.clinician)
+    empty = await clinician.get(f"/visits/{visit.id}/note/print")
+    await put_sections(clinician, visit, {"findings": f"Sta bene {ODD}"}, 0, diagnosis_codes=[CODE])
+
+    page = await clinician.get(f"/visits/{visit.id}/note/print")
+
+    assert CARDIOLOGY.question in empty.text
+    assert html.escape(f"Sta bene {ODD}").replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in (
+        page.text
+    )
+    assert "428.0 Insufficienza cardiaca" in page.text
+    assert "Versione 1" in page.text
+    printed = await load_entries(site, visit, Act.NOTE_PRINTED)
+    assert [entry["facts"] for entry in printed] == [{"version": 0}, {"version": 1}]

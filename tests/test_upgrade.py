@@ -9,26 +9,35 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
-import msgspec
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, insert, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.admin import prepare
 from server.audit import Act, ActorRole, Entry
 from server.backup import restore_backup, take_backup
 from server.backup.proof import prove
-from server.db import EVERY_ORGANISATION, Database, OrganisationId
+from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
-from server.keyring import Keyring, Place, load_keyring
+from server.keyring import Keyring, check_value, load_keyring
 from server.migrations import alembic_config, find_revision, is_current, upgrade
-from server.models import DataKey, InboxMessage, LogEntry, MessageState, User, UserRole, Visit
-from server.sealed import Answers, Eligibility, open_message
+from server.models import (
+    DataKey,
+    InboxMessage,
+    LogEntry,
+    MessageState,
+    OrganisationKey,
+    User,
+    UserRole,
+    Visit,
+)
+from server.sealed import open_message
 from server.settings import Settings, load_settings
-from tests.conftest import _PASSWORD_HASH, CARDIOLOGY, PASSWORD, ROSA
+from tests.conftest import _PASSWORD_HASH, CARDIOLOGY, PASSWORD
 from tests.test_cli import Installation
 from tests.visitors import OWN_PAGE, Visitor, open_site
 
@@ -36,6 +45,9 @@ REJECTED = b"TC-9;ausl-toscana;dopodomani;BERTOLUCCI"
 NEWEST = ScriptDirectory.from_config(alembic_config()).get_current_head()
 NOTE = "Compenso discreto, riduce il diuretico."
 NOW = datetime.now(UTC)
+IN_OCTOBER = datetime(2026, 10, 20, 9, tzinfo=UTC)
+"""The month whose key seals what came in."""
+WRITTEN = Path(__file__).parent / "vectors" / "upgrade"
 _numbers = itertools.count(1)
 
 
@@ -80,45 +92,51 @@ async def empty_url(postgres: str, data_dir: Path) -> AsyncIterator[str]:
 
 
 @pytest.fixture(params=["0001", "0002"])
-async def old(
-    request: pytest.FixtureRequest, empty_url: str, postgres: str, data_dir: Path, keyring: Keyring
-) -> Old:
+async def old(request: pytest.FixtureRequest, empty_url: str, postgres: str, data_dir: Path) -> Old:
+    written = json.loads((WRITTEN / f"{request.param}.json").read_text())
     database = Database(empty_url)
     data_dir.chmod(0o700)
+    (data_dir / "keys").mkdir(mode=0o700)
+    (data_dir / "keys" / "root.key").write_bytes(bytes.fromhex(written["root_key"]))
+    (data_dir / "keys" / "root.key").chmod(0o600)
     async with database.engine.begin() as connection:
         await connection.run_sync(upgrade, request.param)
         tables = MetaData()
         await connection.run_sync(tables.reflect)
-        writer = _Writer(AsyncSession(connection), tables, keyring)
+        writer = _Writer(connection, tables, written)
         await _fill(writer)
         await (_fill_0001 if request.param == "0001" else _fill_0002)(writer)
     await database.close()
     extra = {"ACCANTO_DATABASE_URL": empty_url} if postgres else {}
-    return Old(Installation(data_dir, **extra), empty_url, keyring)
+    return Old(Installation(data_dir, **extra), empty_url, load_keyring(data_dir))
 
 
 class _Writer:
-    """Writes rows as they were in the older schema; what is sealed is sealed with real keys."""
+    """Writes rows as they were in the older schema. Every key and every sealed field is what the
+    code of that version wrote (``tests/vectors/upgrade``)."""
 
-    def __init__(self, session: AsyncSession, tables: MetaData, keyring: Keyring) -> None:
-        self.keyring = keyring
-        self.session = session
-        self.session.info["organisation"] = EVERY_ORGANISATION
+    def __init__(
+        self, connection: AsyncConnection, tables: MetaData, written: dict[str, Any]
+    ) -> None:
+        self._connection = connection
         self._tables = tables
+        self._written = written
 
     async def add(self, table: str, **values: object) -> None:
         if "organisation_id" in self._tables.tables[table].columns:
             values.setdefault("organisation_id", "org1")
-        await self.session.execute(insert(self._tables.tables[table]).values(values))
+        await self._connection.execute(insert(self._tables.tables[table]).values(values))
 
-    async def seal(
-        self, kind: str, id_: str, field: str, content: object, visit: str = ""
-    ) -> bytes:
-        place = Place(OrganisationId("org1"), kind, id_, field, 1, visit=visit)
-        plain = content if isinstance(content, bytes) else msgspec.json.encode(content)
-        sealed = await self.keyring.seal(self.session, place, plain)
-        await self.session.flush()
-        return sealed
+    async def add_keys(self) -> None:
+        for row in self._written["organisation_key"]:
+            await self.add("organisation_key", **row | {"wrapped": bytes.fromhex(row["wrapped"])})
+        for row in self._written["data_key"]:
+            row |= {"wrapped": bytes.fromhex(row["wrapped"]), "created_at": NOW}
+            await self.add("data_key", **row)
+
+    def sealed(self, place: str) -> bytes:
+        """By kind, id and field."""
+        return bytes.fromhex(self._written["sealed"][place])
 
 
 async def _fill(to: _Writer) -> None:
@@ -127,8 +145,7 @@ async def _fill(to: _Writer) -> None:
         "organisation", id="org1", code="ausl-toscana", name="Azienda USL Toscana Centro",
         desk_phone="055 123 4567", is_totp_required=False, is_relay_only=False,
     )  # fmt: skip
-    to.keyring.add_organisation(to.session, OrganisationId("org1"))
-    await to.session.flush()
+    await to.add_keys()
     await to.add("clinic", id="clinic1", code="CARD-01", name="Cardiologia")
     for role in UserRole:
         await to.add(
@@ -139,7 +156,7 @@ async def _fill(to: _Writer) -> None:
     await to.add("source", id="source1", code="cup")
     await to.add(
         "patient", id="rosa", codice_fiscale_index="a" * 32, identity_version=1,
-        sealed_identity=await to.seal("patient", "rosa", "identity", ROSA),
+        sealed_identity=to.sealed("patient.rosa.identity"),
     )  # fmt: skip
     for number, start in ((1, NOW - timedelta(hours=3)), (2, NOW + timedelta(minutes=20))):
         await to.add(
@@ -148,26 +165,24 @@ async def _fill(to: _Writer) -> None:
             status="booked", start=start, end=start + timedelta(minutes=20), priority="B",
             is_first_visit=False, details_version=1, import_digest="", created_at=NOW,
             updated_at=NOW,
-            sealed_details=await to.seal("appointment", f"app{number}", "details", CARDIOLOGY),
+            sealed_details=to.sealed(f"appointment.app{number}.details"),
         )  # fmt: skip
     began = NOW - timedelta(hours=3)
     common = {"link_version": 1, "late_minutes": 0, "failed_claims": 0}
-    ground = Eligibility(ground="follow_up")
     await to.add(
         "visit", id="past", appointment_id="app1", locator="locatorpast00000", state="ended",
         outcome="completed", outcome_reason="", waiting_since=began, admitted_at=began,
         ended_at=NOW - timedelta(hours=2), identity_confirmed_at=began,
         eligibility_confirmed_at=began,
-        sealed_eligibility=await to.seal("visit", "past", "eligibility", ground, "past"), **common,
+        sealed_eligibility=to.sealed("visit.past.eligibility"), **common,
     )  # fmt: skip
     await to.add(
         "visit", id="next", appointment_id="app2", locator="locatornext00000", state="booked",
         outcome_reason="", **common,
     )  # fmt: skip
-    answers = Answers(address="Via dei Serragli 12")
     await to.add(
         "check_in", visit_id="past", version=1, updated_at=began, completed_at=began,
-        sealed_answers=await to.seal("check_in", "past", "answers", answers, "past"),
+        sealed_answers=to.sealed("check_in.past.answers"),
     )  # fmt: skip
     await to.add(
         "consent", id="consent1", visit_id="past", kind="visit", is_given=True, text_version="1",
@@ -179,7 +194,7 @@ async def _fill(to: _Writer) -> None:
     )  # fmt: skip
     await to.add(
         "note", visit_id="past", version=1, author_id="clinician", saved_at=began,
-        sealed_text=await to.seal("note", "past", "text", NOTE.encode(), "past"),
+        sealed_text=to.sealed("note.past.text"),
     )  # fmt: skip
     acts = (Act.BOOKING_IMPORTED, Act.LINK_CLAIMED, Act.LINK_READ, Act.LINK_REVOKED)
     for number, act in enumerate(acts, 1):
@@ -189,27 +204,21 @@ async def _fill(to: _Writer) -> None:
 
 
 async def _fill_0001(to: _Writer) -> None:
-    for number, (raw, reason) in enumerate(
-        ((REJECTED, "not_a_date"), (b'{"resourceType":"Appointment"}', "already_cancelled")), 1
-    ):
+    for number, reason in enumerate(("not_a_date", "already_cancelled"), 1):
         await to.add(
             "import_issue", id=f"issue{number}", source_id="source1", line=number + 3,
             field="inizio", reason=reason, created_at=NOW - timedelta(days=40),
-            sealed_raw=await to.seal("import_issue", f"issue{number}", "raw", raw),
+            sealed_raw=to.sealed(f"import_issue.issue{number}.raw"),
         )  # fmt: skip
 
 
 async def _fill_0002(to: _Writer) -> None:
     """What the CUP link had written."""
-    place = Place(
-        OrganisationId("org1"), "inbox_message", "issue1", "raw", 1,
-        key_owner=f"inbox:source1:{NOW:%Y-%m}",
-    )  # fmt: skip
     await to.add(
         "inbox_message", id="issue1", source_id="source1", connector="csv", content_digest="d" * 32,
         booking_code="TC-9", event="", message_order="", state="quarantined", reason="not_a_date",
-        field="inizio", warnings="", line=4, visit_id=None, repeats=0, received_at=NOW,
-        decided_at=NOW, sealed_raw=await to.keyring.seal(to.session, place, REJECTED),
+        field="inizio", warnings="", line=4, visit_id=None, repeats=0,
+        received_at=IN_OCTOBER, decided_at=NOW, sealed_raw=to.sealed("inbox_message.issue1.raw"),
     )  # fmt: skip
     await to.add(
         "outbox_event", id="event1", source_id="source1", visit_id="past", kind="ended",
@@ -249,7 +258,7 @@ async def test_old_data_is_served_to_the_last_row(old: Old) -> None:
 
     assert [agenda.status, note.status, visit.status, board.status] == [200] * 4
     assert "Bertolucci" in agenda.text
-    assert json.loads(note.text)["text"] == NOTE
+    assert json.loads(note.text)["content"] == {"sections": {"free": NOTE}}
     assert CARDIOLOGY.question in visit.text
     assert timeline.status == quarantine.status == 200
     assert "issue1" in quarantine.text
@@ -280,10 +289,9 @@ async def test_without_the_right_keys_nothing_is_dropped(old: Old) -> None:
     good = root_key.read_bytes()
 
     root_key.write_bytes(bytes(32))
-    if before == "0001":
-        with pytest.raises(CommandFailed, match="does not open this database"):
-            await prepare(old.settings)
-        assert await _find_revision(database) == before
+    with pytest.raises(CommandFailed, match="does not open this database"):
+        await prepare(old.settings)
+    assert await _find_revision(database) == before
     root_key.write_bytes(good)
     await prepare(old.settings)
 
@@ -292,6 +300,19 @@ async def test_without_the_right_keys_nothing_is_dropped(old: Old) -> None:
         kept = await session.get_one(InboxMessage, "issue1")
         assert await open_message(old.keyring, session, kept) == REJECTED
     await database.close()
+
+
+async def test_keys_of_before_get_their_check_values(old: Old) -> None:
+    await prepare(old.settings)
+
+    database = Database(old.url)
+    async with database.read(EVERY_ORGANISATION) as session:
+        keys = list(await session.scalars(select(OrganisationKey)))
+        kek = await old.keyring.load_secret(session, keys[0].organisation_id, "kek")
+    await database.close()
+    assert {row.root_id for row in keys} == {old.keyring.roots.current.id}
+    assert {row.purpose: row.check_value for row in keys}["kek"] == check_value(kek)
+    assert len({row.check_value for row in keys}) == 3
 
 
 async def _find_revision(database: Database) -> str | None:

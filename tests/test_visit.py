@@ -69,7 +69,7 @@ ROUTES = [
     ("POST", "/eligibility", {"ground": "therapy"}),
     ("POST", "/finish", {"outcome": "completed"}),
     ("GET", "/note", None),
-    ("PUT", "/note", {"text": "x"}),
+    ("PUT", "/note", {"sections": {"free": "x"}}),
 ]
 
 

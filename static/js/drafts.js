@@ -8,7 +8,7 @@ const STORE = "drafts";
 const KEEP_DAYS = 7;
 const IV_BYTES = 12;
 
-/** @typedef {{text: string, version: number}} Draft written on that version of the note */
+/** @typedef {import("./note-model.js").Draft} Draft what a note has beyond the server */
 /**
  * @typedef {object} SealedDraft
  * @property {string} owner

@@ -1,14 +1,21 @@
-// The note: saved by itself, on the version it was written on. Two windows never lose an edit:
-// when the other one was first, both texts are shown and the doctor chooses.
-// What is not saved yet is in the editor and, sealed, in the browser (drafts.js): after a reload or a
-// crash it is back in the editor and saved. It leaves the browser once the server has it.
+// The note: saved by itself, on the version it was written on. What two pages change in different
+// sections comes together; what both change in one is shown, and the person chooses (note-model.js).
+// What is not saved yet is in the fields and, sealed, in the browser (drafts.js): after a reload or a
+// crash it is back and saved. It leaves the browser once the server has it.
 //
-// `#page-data`: noteUrl, userId. Test ids: note-editor. Hooks: note-status, note-login, merge,
-// merge-theirs, keep-both, keep-mine, keep-theirs.
+// `#page-data`: noteUrl, userId. Test ids: note-editor (the report section) and those of note-fields.js.
+// Hooks: note, note-status, note-login, note-print and those of note-{merge,history,templates}.js.
 
 import { Drafts } from "./drafts.js";
 import { _ } from "./i18n.js";
-import { byTestId, findHook, onClick, pageData, say, show } from "./page.js";
+import { CodePickers } from "./note-codes.js";
+import { NoteFields } from "./note-fields.js";
+import { NoteHistory } from "./note-history.js";
+import { MergeView } from "./note-merge.js";
+import { NoteModel } from "./note-model.js";
+import { NoteTemplates } from "./note-templates.js";
+import { onClick, pageData, say, show } from "./page.js";
+import { Phrases } from "./phrases.js";
 
 const PAUSE_MS = 1000;
 const LONGEST_UNSAVED_MS = 2000;
@@ -19,7 +26,8 @@ const KEEPALIVE_LIMIT_BYTES = 60_000;
 const BEHIND_RETRY_MS = 300;
 const BEHIND_RETRIES = 5;
 
-/** @typedef {{text: string, version: number, saved_at: string | null}} Saved */
+/** @typedef {import("./note-model.js").Saved} Saved */
+/** @typedef {import("./note-model.js").Save} Save */
 
 /** @param {string | null} moment */
 function clock(moment) {
@@ -29,12 +37,13 @@ function clock(moment) {
 
 class Note {
   #url = pageData().noteUrl;
-  #editor = byTestId("note-editor", HTMLTextAreaElement);
-  #other = findHook("merge-theirs", HTMLElement);
-  /** @type {Saved} what the server has, as far as we know */
-  #saved = { text: "", version: 0, saved_at: null };
-  /** @type {Saved | null} what another window saved, until the doctor has chosen */
-  #theirs = null;
+  #model = new NoteModel();
+  #fields = new NoteFields((section, text) => this.#change(() => this.#model.write(section, text)));
+  #codes = new CodePickers((field, codes) => this.#change(() => this.#model.choose(field, codes)));
+  #merge = new MergeView(
+    (section) => this.#fields.nameOf(section),
+    (section, choice) => this.#change(() => this.#model.resolve(section, choice)),
+  );
   #drafts = new Drafts(`${pageData().userId} ${this.#url}`);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #keeping;
@@ -48,21 +57,26 @@ class Note {
   #timer;
 
   constructor() {
-    this.#editor.addEventListener("input", () => this.#onInput());
+    new NoteHistory(this.#url, (section) => this.#fields.nameOf(section), () => this.flush());
+    const phrases = new Phrases(document.querySelectorAll("textarea[data-section]"));
+    new NoteTemplates(
+      this.#fields,
+      () => this.#model.content,
+      (template, id) => this.#change(() => this.#model.useTemplate(template, id)),
+      (known) => phrases.know(known),
+    );
     document.addEventListener("visibilitychange", () => this.#saveNow());
     addEventListener("pagehide", () => this.#onPageHide());
     addEventListener("online", () => this.lineIsBack());
     addEventListener("beforeunload", (event) => {
-      if (this.#isDirty && (this.#isStuck || this.#theirs)) event.preventDefault();
+      if (this.#model.isUnsaved && (this.#isStuck || this.#isOpen)) event.preventDefault();
     });
-    onClick("keep-both", () => this.#resolve(this.#joined()));
-    onClick("keep-mine", () => this.#resolve(this.#editor.value));
-    onClick("keep-theirs", () => this.#keepTheirs());
+    onClick("note-print", () => this.#print());
     this.#open();
   }
 
-  get #isDirty() {
-    return !this.#editor.disabled && this.#editor.value !== this.#saved.text;
+  get #isOpen() {
+    return this.#model.conflicts.length > 0;
   }
 
   /** What was sent into the dead line is sent again, and what waited is saved now. */
@@ -70,15 +84,15 @@ class Note {
     if (!this.#isStuck && !this.#saving) return;
     this.#request?.abort();
     await this.#saving;
-    if (this.#isDirty) this.#plan(0);
+    if (this.#model.isDirty) this.#plan(0);
   }
 
   /** Resolves when what is in the editor is saved, or cannot be saved now. */
   async flush() {
-    while (this.#isDirty && !this.#theirs) {
-      const before = this.#saved.version;
+    while (this.#model.isDirty) {
+      const before = this.#model.version;
       await this.#save();
-      if (this.#saved.version === before) return;
+      if (this.#model.version === before) return;
     }
   }
 
@@ -89,28 +103,14 @@ class Note {
       setTimeout(() => this.#open(), RETRY_MS);
       return;
     }
-    this.#saved = saved;
-    this.#editor.value = saved.text;
-    this.#editor.disabled = false;
+    this.#model.load(saved);
+    if (draft) this.#model.takeUp(draft);
+    this.#fields.enable();
+    this.#codes.enable();
+    this.#draw();
     this.#saySaved();
-    if (draft) this.#takeUp(draft);
-  }
-
-  /**
-   * What was not saved when this browser left the note. When the note has moved on since, the
-   * doctor chooses, as with any other window.
-   * @param {import("./drafts.js").Draft} draft
-   */
-  #takeUp({ text, version }) {
-    const server = this.#saved;
-    const isSame = version === server.version;
-    if (text === server.text || (!isSame && server.text.startsWith(text))) {
-      this.#drafts.drop();
-      return;
-    }
-    this.#editor.value = text;
-    if (isSame || text.startsWith(server.text)) this.#plan(0);
-    else this.#askWhichToKeep(server);
+    if (this.#model.isDirty) this.#plan(0);
+    else if (!this.#isOpen) this.#drafts.drop();
   }
 
   /**
@@ -131,20 +131,34 @@ class Note {
     }
   }
 
-  #onInput() {
-    if (!this.#isDirty) return this.#saySaved();
+  /** @param {() => void} act */
+  #change(act) {
+    act();
+    this.#draw();
+    this.#planSave();
+  }
+
+  #draw() {
+    const { content, conflicts } = this.#model;
+    this.#fields.draw(content);
+    this.#codes.draw(content);
+    this.#merge.draw(conflicts);
+  }
+
+  #planSave() {
+    if (!this.#model.isUnsaved) return this.#saySaved();
     this.#keepDraft();
+    if (!this.#model.isDirty) return;
     const now = Date.now();
     this.#changedAt ||= now;
-    if (!this.#isStuck && !this.#theirs) say("note-status", _("Not saved yet…"));
+    if (!this.#isStuck) say("note-status", _("Not saved yet…"));
     this.#plan(Math.min(PAUSE_MS, Math.max(0, this.#changedAt + LONGEST_UNSAVED_MS - now)));
   }
 
   #keepDraft() {
     clearTimeout(this.#keeping);
     this.#keeping = setTimeout(() => {
-      if (!this.#isDirty) return;
-      this.#drafts.keep({ text: this.#editor.value, version: this.#saved.version });
+      if (this.#model.isUnsaved) this.#drafts.keep(this.#model.draft);
     }, DRAFT_PAUSE_MS);
   }
 
@@ -155,41 +169,43 @@ class Note {
   }
 
   #saveNow() {
-    if (this.#isDirty && !this.#saving) this.#plan(0);
+    if (this.#model.isDirty && !this.#saving) this.#plan(0);
   }
 
   async #save() {
     clearTimeout(this.#timer);
-    if (this.#theirs) return;
-    if (!this.#saving && this.#isDirty) {
-      this.#saving = this.#send(this.#editor.value).finally(() => {
+    const save = this.#saving ? null : this.#model.nextSave();
+    if (save) {
+      this.#saving = this.#send(save).finally(() => {
         this.#saving = null;
-        if (this.#isDirty && !this.#isStuck && !this.#theirs) this.#onInput();
+        if (this.#model.isDirty && !this.#isStuck) this.#planSave();
       });
     }
     await this.#saving;
   }
 
-  /** @param {string} text */
-  async #send(text) {
+  /** @param {Save} save */
+  async #send(save) {
     this.#changedAt = 0;
-    const response = await this.#put(text, this.#saved.version).catch(() => null);
+    const response = await this.#put(save).catch(() => null);
     const isAnswered = response?.ok || response?.status === 412;
     /** @type {Saved | null} */
     const answer = isAnswered ? await response.json().catch(() => null) : null;
     show("note-login", response?.status === 401);
     if (!answer) return this.#onFailure(response?.status ?? 0);
     this.#isStuck = false;
-    if (response?.ok) this.#take(answer);
-    else this.#onStale(answer, text);
+    if (response?.ok) this.#model.onSaved(answer);
+    else this.#model.onStale(answer);
+    this.#draw();
+    this.#saySaved();
+    if (this.#model.isUnsaved) return this.#keepDraft();
+    clearTimeout(this.#keeping);
+    this.#drafts.drop();
   }
 
-  /**
-   * @param {string} text
-   * @param {number} version
-   */
-  #put(text, version) {
-    const body = JSON.stringify({ text });
+  /** @param {Save} save */
+  #put({ content, version }) {
+    const body = JSON.stringify(content);
     const request = (this.#request = new AbortController());
     setTimeout(() => request.abort(), ANSWER_WITHIN_MS);
     return fetch(this.#url, {
@@ -206,19 +222,13 @@ class Note {
     });
   }
 
-  /** @param {Saved} saved */
-  #take(saved) {
-    this.#saved = saved;
-    this.#saySaved();
-    if (this.#isDirty) return this.#keepDraft();
-    clearTimeout(this.#keeping);
-    this.#drafts.drop();
-  }
-
   #saySaved() {
-    const { version, saved_at } = this.#saved;
+    const { version, savedAt } = this.#model;
+    if (this.#isOpen) {
+      return say("note-status", _("Changed elsewhere too: choose what to keep."));
+    }
     if (version === 0) return say("note-status", _("The note is empty."));
-    say("note-status", _("Saved {time}, encrypted", { time: clock(saved_at) }));
+    say("note-status", _("Saved {time}, encrypted", { time: clock(savedAt) }));
   }
 
   /** @param {number} status */
@@ -235,60 +245,21 @@ class Note {
     this.#plan(RETRY_MS);
   }
 
-  /**
-   * An answer that was lost, or a text that already holds the other one, is no conflict.
-   * @param {Saved} answer
-   * @param {string} sent
-   */
-  #onStale(answer, sent) {
-    const isOurs = sent.startsWith(answer.text) || answer.text === this.#saved.text;
-    if (isOurs) {
-      this.#take(answer);
-      return;
-    }
-    this.#askWhichToKeep(answer);
-  }
-
-  /** @param {Saved} theirs */
-  #askWhichToKeep(theirs) {
-    this.#theirs = theirs;
-    if (this.#other) this.#other.textContent = theirs.text;
-    show("merge", true);
-    say("note-status", _("Changed in another window too: choose what to keep."));
-  }
-
-  #joined() {
-    return [this.#theirs?.text, this.#editor.value].filter(Boolean).join("\n\n");
-  }
-
-  /** @param {string} text */
-  #resolve(text) {
-    if (!this.#theirs) return;
-    this.#saved = this.#theirs;
-    this.#theirs = null;
-    show("merge", false);
-    this.#editor.value = text;
-    this.#editor.focus();
-    return this.#save();
-  }
-
-  /** The text of this window becomes a version of its own first: it can be found again. */
-  async #keepTheirs() {
-    const text = this.#theirs?.text ?? "";
-    await this.#resolve(this.#editor.value);
-    if (this.#theirs || this.#isStuck) return;
-    this.#editor.value = text;
-    await this.#save();
+  async #print() {
+    await this.flush();
+    open(`${this.#url}/print`, "_blank", "noopener");
   }
 
   /** The last chance of this page: sent even while the page goes away. */
   #onPageHide() {
-    if (!this.#isDirty) return;
+    if (!this.#fields.isEnabled) return;
     const isBehind = this.#saving !== null;
-    const version = (this.#theirs ?? this.#saved).version + (isBehind ? 1 : 0);
-    const text = this.#theirs ? this.#joined() : this.#editor.value;
+    const save = this.#model.lastSave();
+    if (!save) return;
+    this.#drafts.keep(this.#model.draft);
+    const version = save.version + (isBehind ? 1 : 0);
     sessionStorage.setItem(this.#url, String(version + 1));
-    this.#put(text, version).catch(() => undefined);
+    this.#put({ ...save, version }).catch(() => undefined);
   }
 }
 

@@ -1,4 +1,4 @@
-"""The clinician's pages as a person uses them: keys, live states, the note in two windows."""
+"""The clinician's pages as a person uses them: keys, live states, the outcome."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, expect
-from sqlalchemy import delete, select
 
-from server.db import EVERY_ORGANISATION, Database
-from server.keyring import Keyring
+from server.db import Database
 from server.models import (
     CallInterval,
     Direction,
-    Note,
     Suitability,
     User,
-    UserSession,
     Visit,
     VisitState,
 )
-from server.sealed import open_note
 from tests.conftest import PASSWORD, Cast, MakeVisit
 
 PHONE = {"width": 320, "height": 640}
@@ -269,112 +264,3 @@ async def measure_a_weak_line(database: Database, visit: Visit) -> None:
                     rung="hd",
                 )
             )
-
-
-# ---- note ------------------------------------------------------------------------------
-
-
-async def load_texts(database: Database, keyring: Keyring, visit: Visit) -> list[str]:
-    async with database.read(visit.organisation_id) as session:
-        notes = await session.scalars(
-            select(Note).where(Note.visit_id == visit.id).order_by(Note.version)
-        )
-        return [await open_note(keyring, session, note) for note in notes.all()]
-
-
-async def test_two_windows_never_lose_an_edit(
-    page: Page,
-    context: BrowserContext,
-    live_server: str,
-    cast: Cast,
-    make_visit: MakeVisit,
-    database: Database,
-    keyring: Keyring,
-) -> None:
-    visit = await make_visit(cast.toscana)
-    other = await context.new_page()
-    for window in (page, other):
-        await window.goto(f"{live_server}/visits/{visit.id}")
-        await expect(window.get_by_test_id("note-editor")).to_be_enabled()
-
-    await page.get_by_test_id("note-editor").press_sequentially("dalla prima finestra")
-    await expect(page.get_by_test_id("note-status")).to_contain_text("Salvato")
-    await other.get_by_test_id("note-editor").press_sequentially("dalla seconda finestra")
-    await expect(other.locator('[data-hook="merge-theirs"]')).to_have_text("dalla prima finestra")
-    await other.get_by_test_id("note-editor").press_sequentially(", ancora")
-    await other.locator('[data-hook="keep-both"]').click()
-    both = "dalla prima finestra\n\ndalla seconda finestra, ancora"
-    await expect(other.get_by_test_id("note-status")).to_contain_text("Salvato")
-    assert (await load_texts(database, keyring, visit))[-1] == both
-
-    await page.get_by_test_id("note-editor").press_sequentially(" e poi")
-    await page.locator('[data-hook="keep-theirs"]').click()
-    await expect(page.get_by_test_id("note-editor")).to_have_value(both)
-    await expect(page.get_by_test_id("note-status")).to_contain_text("Salvato")
-    texts = await load_texts(database, keyring, visit)
-    assert texts[-1] == both
-    assert "dalla prima finestra e poi" in texts
-
-
-async def test_a_note_outlives_a_lost_line(
-    page: Page,
-    context: BrowserContext,
-    live_server: str,
-    cast: Cast,
-    make_visit: MakeVisit,
-    database: Database,
-    keyring: Keyring,
-) -> None:
-    visit = await make_visit(cast.toscana)
-    await page.goto(f"{live_server}/visits/{visit.id}")
-    editor, status = page.get_by_test_id("note-editor"), page.get_by_test_id("note-status")
-    await expect(editor).to_be_enabled()
-
-    await context.set_offline(True)
-    await editor.press_sequentially("scritto senza linea")
-    await expect(status).to_contain_text("La linea è interrotta")
-    kept = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
-    assert "senza" not in kept
-    await context.set_offline(False)
-
-    await expect(status).to_contain_text("Salvato")
-    assert (await load_texts(database, keyring, visit))[-1] == "scritto senza linea"
-
-
-async def test_a_reload_keeps_the_last_words(
-    page: Page, live_server: str, cast: Cast, make_visit: MakeVisit
-) -> None:
-    visit = await make_visit(cast.toscana)
-    await page.goto(f"{live_server}/visits/{visit.id}")
-    editor = page.get_by_test_id("note-editor")
-    await expect(editor).to_be_enabled()
-
-    await editor.press_sequentially("appena scritto")
-    await page.reload()
-
-    await expect(editor).to_have_value("appena scritto")
-
-
-async def test_an_ended_login_keeps_the_text_until_the_next(
-    page: Page,
-    context: BrowserContext,
-    live_server: str,
-    cast: Cast,
-    make_visit: MakeVisit,
-    database: Database,
-) -> None:
-    visit = await make_visit(cast.toscana)
-    await page.goto(f"{live_server}/visits/{visit.id}")
-    editor, status = page.get_by_test_id("note-editor"), page.get_by_test_id("note-status")
-    await expect(editor).to_be_enabled()
-    async with database.begin(EVERY_ORGANISATION) as session:
-        await session.execute(delete(UserSession))
-
-    await editor.press_sequentially("dopo la scadenza")
-    await expect(status).to_contain_text("accesso")
-    async with context.expect_page() as opened:
-        await page.locator('[data-hook="note-login"]').click()
-    await log_in(await opened.value, live_server, cast.toscana.clinician)
-
-    await expect(status).to_contain_text("Salvato")
-    await expect(editor).to_have_value("dopo la scadenza")

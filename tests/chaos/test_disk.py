@@ -67,7 +67,7 @@ class Clinician:
         answer = await self._visitor.send(
             "PUT",
             self._path,
-            {"text": f"{NOTE}{self.version}"},
+            {"sections": {"findings": f"{NOTE}{self.version}"}},
             **{"If-Match": f'"{self.version}"'},
         )
         if answer.status == 200:

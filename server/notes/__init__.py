@@ -1,0 +1,28 @@
+"""The clinician's note: sealed from the first byte, every version kept.
+
+A save names the version it was written on (``If-Match``). When another page or a colleague was
+first, nothing is written and the answer brings the current note, so that ``note-model.js`` can
+join what was changed section by section and show what was changed twice. Reports, annotations of
+general practitioners and working notes are written in the same editor.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.auth import CLINICIAN, Route
+from server.notes.views import (
+    print_note,
+    save_note,
+    send_history,
+    send_note,
+    send_version,
+)
+
+ROUTES: Final = (
+    Route("GET", "/visits/{visit_id}/note", send_note, CLINICIAN),
+    Route("PUT", "/visits/{visit_id}/note", save_note, CLINICIAN),
+    Route("GET", "/visits/{visit_id}/note/history", send_history, CLINICIAN),
+    Route("GET", "/visits/{visit_id}/note/version", send_version, CLINICIAN),
+    Route("GET", "/visits/{visit_id}/note/print", print_note, CLINICIAN),
+)
