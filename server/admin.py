@@ -12,10 +12,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
+from recordings.vault import SealBroken
 from server.carryover import bring_up_to_date
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.keyring import Keyring, load_keyring
+from server.keys.rotation import check_keys
 from server.migrations import is_current, is_empty
 from server.models import Appointment, LogHead, Organisation, User, UserRole, Visit
 from server.settings import Settings
@@ -35,6 +37,20 @@ async def prepare(settings: Settings) -> None:
         await bring_up_to_date(database, keyring)
     finally:
         await database.close()
+
+
+async def check_root_key(settings: Settings) -> None:
+    """Look before a server starts whether its root key is the one of its database.
+
+    :raises CommandFailed: missing or another one; says what to do.
+    """
+    keyring = load_keyring(settings.data_dir)
+    async with open_database(settings) as database, database.read(EVERY_ORGANISATION) as session:
+        try:
+            await check_keys(keyring, session)
+        except SealBroken as error:
+            text = "A key of the database was altered: bring a backup back"
+            raise CommandFailed(text) from error
 
 
 @asynccontextmanager

@@ -1,7 +1,8 @@
 """Bringing the data of an older version along: the schema by its migrations, and what they cannot.
 
 A migration has no keys. What must be opened and sealed anew for its new place is taken before and
-put back after, in the one transaction of the migrations.
+put back after, in the one transaction of the migrations. The key check values that older versions
+did not write are filled there, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from recordings.vault import SealBroken
 from server.db import EVERY_ORGANISATION, Database, OrganisationId, UtcDateTime
 from server.errors import CommandFailed
 from server.keyring import Keyring, Place
+from server.keys.rotation import check_keys
 from server.migrations import upgrade
 from server.models import Connector, DataKey, InboxMessage, MessageState
 from server.sealed import seal_message
@@ -32,6 +34,7 @@ _TABLE = sa.table(
     sa.column("sealed_raw", sa.LargeBinary),
     sa.column("created_at", UtcDateTime),
 )
+_ALTERED = "A key of the database was altered, nothing is done: bring a backup back"
 _WORDS = {"already_cancelled": "unreadable"}
 """What has no word of its own any more."""
 
@@ -55,61 +58,56 @@ class _RejectedRow:
 
 
 async def bring_up_to_date(database: Database, keyring: Keyring) -> None:
-    """Bring the database to the newest revision with everything in it; all or nothing."""
+    """Bring the database to the newest revision with everything in it; all or nothing.
+
+    :raises CommandFailed: its keys are of another root key, or altered.
+    """
     async with database.engine.begin() as connection:
-        rejected = await _take_rejected_rows(connection, keyring)
+        rejected = await _take_rejected_rows(connection)
         await connection.run_sync(upgrade)
-        await _quarantine(connection, keyring, rejected)
+        async with _session_over(connection) as session:
+            try:
+                await check_keys(keyring, session)
+                await _quarantine(keyring, session, rejected)
+            except SealBroken as error:
+                raise CommandFailed(_ALTERED) from error
 
 
 def _session_over(connection: AsyncConnection) -> AsyncSession:
     return AsyncSession(connection, info={"organisation": EVERY_ORGANISATION})
 
 
-async def _take_rejected_rows(
-    connection: AsyncConnection, keyring: Keyring
-) -> list[tuple[_RejectedRow, bytes]]:
-    """The rows, each with its bytes opened.
-
-    :raises CommandFailed: by other keys than ours.
-    """
+async def _take_rejected_rows(connection: AsyncConnection) -> list[_RejectedRow]:
+    """The rows as they are. Their keys stay when their table goes."""
     is_there = await connection.run_sync(lambda c: sa.inspect(c).has_table(_TABLE.name))
     if not is_there:
         return []
     async with _session_over(connection) as session:
-        rows = [_RejectedRow(*row) for row in await session.execute(sa.select(_TABLE))]
-        try:
-            return [(row, await keyring.unseal(session, row.place, row.sealed_raw)) for row in rows]
-        except SealBroken as error:
-            raise CommandFailed("The root key does not open this database: nothing is done") from (
-                error
-            )
+        return [_RejectedRow(*row) for row in await session.execute(sa.select(_TABLE))]
 
 
 async def _quarantine(
-    connection: AsyncConnection, keyring: Keyring, rejected: list[tuple[_RejectedRow, bytes]]
+    keyring: Keyring, session: AsyncSession, rejected: list[_RejectedRow]
 ) -> None:
     """They wait for a person, as such rows do now. 0.1.0 did not keep the header of the file, so
     they can be read and put aside, and come in again with the file."""
-    async with _session_over(connection) as session:
-        for row, raw in rejected:
-            said = f"|{hashlib.sha256(raw).hexdigest()}"
-            message = InboxMessage(
-                id=row.id,
-                organisation_id=row.organisation_id,
-                source_id=row.source_id,
-                connector=Connector.FHIR if raw.startswith(b"{") else Connector.CSV,
-                content_digest=await keyring.blind_index(
-                    session, row.organisation_id, "message", said
-                ),
-                state=MessageState.QUARANTINED,
-                reason=_WORDS.get(row.reason, row.reason),
-                field=row.field,
-                line=row.line,
-                received_at=row.created_at,
-                decided_at=row.created_at,
-            )
-            await seal_message(keyring, session, message, raw)
-            session.add(message)
-            await session.flush()
-            await session.execute(sa.delete(DataKey).where(DataKey.owner == row.place.owner))
+    for row in rejected:
+        raw = await keyring.unseal(session, row.place, row.sealed_raw)
+        said = f"|{hashlib.sha256(raw).hexdigest()}"
+        message = InboxMessage(
+            id=row.id,
+            organisation_id=row.organisation_id,
+            source_id=row.source_id,
+            connector=Connector.FHIR if raw.startswith(b"{") else Connector.CSV,
+            content_digest=await keyring.blind_index(session, row.organisation_id, "message", said),
+            state=MessageState.QUARANTINED,
+            reason=_WORDS.get(row.reason, row.reason),
+            field=row.field,
+            line=row.line,
+            received_at=row.created_at,
+            decided_at=row.created_at,
+        )
+        await seal_message(keyring, session, message, raw)
+        session.add(message)
+        await session.flush()
+        await session.execute(sa.delete(DataKey).where(DataKey.owner == row.place.owner))

@@ -19,6 +19,7 @@ from server import admin
 from server.check import check_installation
 from server.cli.common import Commands, data_option, json_option, run
 from server.cli.cup import cup
+from server.cli.keys import keys
 from server.cli.operations import backup, init, restore
 from server.cli.people import organisation, user
 from server.cli.turn import turn_config
@@ -85,8 +86,7 @@ async def _serve_as_child(settings: Settings, line: Line) -> None:
 async def _prepare(settings: Settings) -> None:
     if not settings.database_url:
         await admin.prepare(settings)
-    async with admin.open_database(settings):
-        pass
+    await admin.check_root_key(settings)
 
 
 @main.command()
@@ -184,5 +184,5 @@ def _facts(visit: Visit, organisation: str) -> dict[str, str]:
     }
 
 
-for command in (backup, cup, init, organisation, restore, turn_config, user):
+for command in (backup, cup, init, keys, organisation, restore, turn_config, user):
     main.add_command(command)

@@ -92,6 +92,13 @@ class Roots:
             return root.id, await asyncio.to_thread(root.wrap, secret, aad)
         return root.id, root.wrap(secret, aad)
 
+    async def renew(self, wrapped: bytes, aad: bytes) -> bytes:
+        """What the root key of now has wrapped, under its newest version."""
+        root = self.current
+        if root.is_remote:
+            return await asyncio.to_thread(root.renew, wrapped, aad)
+        return root.renew(wrapped, aad)
+
     async def unwrap(self, root_id: str, wrapped: bytes, aad: bytes) -> Secret:
         """Open what the named root wrapped; no name, as before 0004, means the one of now.
 
