@@ -92,6 +92,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """U, B, D or P."""
     prescriber: str = ""
     prescribed_on: date | None = None
+    booked_on: date | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    """When the visit was booked for."""
     exemption: str = ""
     is_first_visit: bool = False
     episode_code: str = ""
