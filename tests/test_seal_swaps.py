@@ -24,6 +24,7 @@ DISTANCES = random.Random(20).sample(range(1, ROWS), 20)
 """A tenth of all ordered pairs; ``make chaos`` moves all of them."""
 
 
+@pytest.mark.timeout(300)
 async def test_a_tenth_of_all_swaps_is_refused(
     database: Database, keyring: Keyring, cast: Cast, make_visit: MakeVisit
 ) -> None:

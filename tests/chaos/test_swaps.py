@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from server.db import Database
 from server.keyring import Keyring
 from tests.conftest import Cast, MakeVisit
@@ -9,6 +11,7 @@ from tests.sealground import choose, collect, count_refused, fill
 from tests.test_seal_swaps import ROWS
 
 
+@pytest.mark.timeout(3_600)
 async def test_every_swap_is_refused(
     database: Database, keyring: Keyring, cast: Cast, make_visit: MakeVisit
 ) -> None:
