@@ -194,6 +194,11 @@ class Settings(BaseSettings):
     files_per_visit: int = Field(
         default=20, ge=1, le=200, description="How many of them one visit may have."
     )
+    signing_tsa_url: str = Field(
+        default="",
+        description="Time stamp authority (RFC 3161) that signatures of reports are stamped by "
+        "(PAdES B-T), with http or https. Empty: without a stamp (PAdES B-B).",
+    )
     metrics_token: Annotated[str, AfterValidator(_own_secret)] = Field(
         default="",
         repr=False,

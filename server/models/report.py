@@ -75,8 +75,8 @@ class SignerKind(StrEnum):
 
 
 class Signer(OwnedByOrganisation, Base):
-    """With what one clinician signs. ``sealed_content``: the PKCS#12 file, or JSON that names the
-    token or the remote account; never a PIN."""
+    """With what one clinician signs. ``sealed_content``: JSON with the PKCS#12 file, or the names
+    of a token and its key (:mod:`server.signing.keep`); never a PIN."""
 
     __tablename__ = "signer"
 

@@ -6,7 +6,15 @@ region is one more module like ``pkcs12`` (:class:`~server.models.SignerKind`); 
 """
 
 from server.signing.certificates import CertificateFacts, describe_certificate
-from server.signing.keep import find_signer, load_means, put_signer, remove_signer, sign_as
+from server.signing.keep import (
+    SignerFacts,
+    describe_signer,
+    find_signer,
+    load_means,
+    put_signer,
+    remove_signer,
+    sign_as,
+)
 from server.signing.means import (
     LONGEST_FILE_BYTES,
     Pkcs11Key,
@@ -23,9 +31,11 @@ __all__ = [
     "Pkcs11Key",
     "Pkcs12File",
     "Refusal",
+    "SignerFacts",
     "SignerMeans",
     "SigningRefused",
     "describe_certificate",
+    "describe_signer",
     "find_signer",
     "inspect_means",
     "load_means",

@@ -6,6 +6,7 @@ tried: two pages at once get no fourth. Giving the means again ends the lock.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -24,6 +25,44 @@ from server.signing.pades import sign_pdf
 _MOST_WRONG_PINS: Final = 3
 
 
+class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is sealed in a row: the means, and what can be said of them without the PIN."""
+
+    subject: str
+    issuer: str
+    file: bytes = b""
+    token: Pkcs11Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignerFacts:
+    """What a clinician sees of their means without giving the PIN."""
+
+    kind: SignerKind
+    subject: str
+    issuer: str
+    valid_until: datetime
+    added_at: datetime
+    is_locked: bool
+
+
+async def describe_signer(
+    keyring: Keyring, session: AsyncSession, user_id: str
+) -> SignerFacts | None:
+    signer = await find_signer(session, user_id)
+    if signer is None:
+        return None
+    kept = msgspec.json.decode(await open_signer(keyring, session, signer), type=_Kept)
+    return SignerFacts(
+        kind=signer.kind,
+        subject=kept.subject,
+        issuer=kept.issuer,
+        valid_until=signer.valid_until,
+        added_at=signer.added_at,
+        is_locked=signer.failed_pins >= _MOST_WRONG_PINS,
+    )
+
+
 async def find_signer(session: AsyncSession, user_id: str) -> Signer | None:
     return await session.scalar(select(Signer).where(Signer.user_id == user_id))
 
@@ -34,14 +73,11 @@ async def load_means(keyring: Keyring, session: AsyncSession, user_id: str) -> S
     if signer is None:
         return None
     user = await session.get_one(User, user_id)
-    content = await open_signer(keyring, session, signer)
-    key: Pkcs12File | Pkcs11Key = Pkcs12File(content)
-    if signer.kind is SignerKind.PKCS11:
-        key = msgspec.json.decode(content, type=Pkcs11Key)
+    kept = msgspec.json.decode(await open_signer(keyring, session, signer), type=_Kept)
     return SignerMeans(
         organisation=signer.organisation_id,
         user_id=user_id,
-        key=key,
+        key=kept.token or Pkcs12File(kept.file),
         codice_fiscale=await open_codice_fiscale(keyring, session, user),
     )
 
@@ -63,10 +99,13 @@ async def put_signer(
     signer.certificate_sha256 = facts.sha256
     signer.valid_until = facts.valid_until
     signer.added_at = now
-    content = (
-        means.key.content if isinstance(means.key, Pkcs12File) else msgspec.json.encode(means.key)
+    kept = _Kept(
+        subject=facts.subject,
+        issuer=facts.issuer,
+        file=means.key.content if isinstance(means.key, Pkcs12File) else b"",
+        token=None if isinstance(means.key, Pkcs12File) else means.key,
     )
-    await seal_signer(keyring, session, signer, content)
+    await seal_signer(keyring, session, signer, msgspec.json.encode(kept))
     session.add(signer)
     await session.flush()
     await _forget_pins(session, means.user_id)
