@@ -6,11 +6,12 @@ import hashlib
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -51,26 +52,34 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._path = folder / f"{name}.pem"
-        self._path.write_bytes(self._sign(self._name, self._key.public_key(), is_authority=True))
+        self.path = folder / f"{name}.pem"
+        self.path.write_bytes(self._sign(self._name, self._key.public_key(), is_authority=True))
 
-    def issue(self, name: str, address: str = "127.0.0.1") -> Certificate:
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(
+        self,
+        name: str,
+        address: str = "127.0.0.1",
+        *,
+        is_rsa: bool = False,
+        ends_at: datetime | None = None,
+    ) -> Certificate:
+        key = _make_rsa_key() if is_rsa else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        pem = self._sign(subject, key.public_key(), address, is_authority=False)
+        pem = self._sign(subject, key.public_key(), address, ends_at, is_authority=False)
         certificate, private_key = self._folder / f"{name}.crt", self._folder / f"{name}.key"
         certificate.write_bytes(pem)
         private_key.write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         )
         der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-        return Certificate(certificate, private_key, self._path, hashlib.sha256(der).hexdigest())
+        return Certificate(certificate, private_key, self.path, hashlib.sha256(der).hexdigest())
 
     def _sign(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePublicKey,
+        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
         address: str = "127.0.0.1",
+        ends_at: datetime | None = None,
         *,
         is_authority: bool,
     ) -> bytes:
@@ -82,7 +91,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_after(ends_at or now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(
@@ -95,3 +104,9 @@ class Authority:
             )
         )
         return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
+
+
+@cache
+def _make_rsa_key() -> rsa.RSAPrivateKey:
+    """One for all: each takes a second to find on a slow machine."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)

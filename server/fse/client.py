@@ -87,7 +87,7 @@ class Client:
         self, method: str, path: str, paper: Paper, action: Action, request: Mapping[str, object]
     ) -> Answer:
         form = aiohttp.FormData()
-        form.add_field("requestBody", json.dumps(request), content_type="application/json")
+        form.add_field("requestBody", json.dumps(request))
         form.add_field("file", paper.pdf, filename="referto.pdf", content_type="application/pdf")
         headers = self._sign(paper.content, paper.pdf, action)
         return await self._call(method, path, headers, form)
