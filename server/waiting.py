@@ -35,8 +35,10 @@ from server.models import (
 )
 from server.outbox import tell_cup_of
 from server.pages import json_response
+from server.report.keep import load_reports
+from server.report.state import current_reports
 from server.roomseed import PATIENT_SEAT, seed_of
-from server.services import DATABASE, HUB, PAGES, now_of
+from server.services import DATABASE, HUB, PAGES, SETTINGS, now_of
 from signaling.hub import Refused, RoomSeed
 from signaling.messages import (
     Away,
@@ -100,6 +102,8 @@ async def show_room(request: web.Request) -> web.StreamResponse:
     page_data = {
         "visitId": visit.id,
         "ticketUrl": f"/v/{locator}/ticket",
+        "filesUrl": f"/v/{locator}/files",
+        "stillUrl": f"/v/{locator}/still",
         "qualityUrl": f"/v/{locator}/quality",
         "now": now_of(request).isoformat(),
         "state": visit.state,
@@ -118,6 +122,10 @@ async def show_room(request: web.Request) -> web.StreamResponse:
         visit=visit,
         doctor=doctor,
         locator=locator,
+        here=f"/v/{locator}",
+        files=(),
+        can_change=True,
+        most_mb=request.app[SETTINGS].files_max_mb,
         page_data=page_data,
     )
 
@@ -143,6 +151,7 @@ async def show_end(request: web.Request) -> web.StreamResponse:
     async with request.app[DATABASE].read(actor.organisation) as session:
         visit = await _load_visit(session, actor.visit_id)
         organisation = await session.get_one(Organisation, actor.organisation)
+        reports = await load_reports(session, visit.id)
     if visit.state is VisitState.CANCELLED:
         raise web.HTTPSeeOther(f"/v/{locator}")
     if visit.state is not VisitState.ENDED:
@@ -155,6 +164,8 @@ async def show_end(request: web.Request) -> web.StreamResponse:
         desk_phone=organisation.desk_phone,
         visit=visit,
         doctor=clinician.display_name if clinician else "",
+        locator=locator,
+        has_report=bool(current_reports(reports)),
     )
 
 

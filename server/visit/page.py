@@ -17,6 +17,8 @@ from server.line.measured import Measured, load_measured
 from server.line.verdict import limits_of
 from server.models import Organisation, Outcome, Suitability, Visit
 from server.pages import json_response
+from server.report.keep import load_reports
+from server.report.state import find_current, find_draft, may_report
 from server.roomseed import CLINICIAN_SEAT, seed_of
 from server.services import DATABASE, HUB, KEYRING, PAGES, SETTINGS, now_of
 from server.visit.acts import OVER, load_visit, make_entry
@@ -35,6 +37,7 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         await append(session, actor.organisation, make_entry(actor, now, Act.CARD_OPENED, visit.id))
         is_over = visit.state in OVER
         measured = await load_measured(session, visit.id) if is_over else Measured()
+        reports = await load_reports(session, visit.id) if is_over else ()
     return request.app[PAGES].render(
         request,
         "staff/visit_over.html" if is_over else "staff/visit.html",
@@ -50,6 +53,8 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         is_room_past=now >= visit.appointment.start,
         late_choices=LATE_CHOICES if visit.state in STILL_TO_COME else (),
         suitabilities=Suitability,
+        has_report=may_report(visit),
+        is_report_signed=find_current(reports) is not None and find_draft(reports) is None,
         line=draw_line(measured, limits_of(request.app[SETTINGS])),
         time_with_seconds=time_with_seconds,
         page_data=_page_data(actor, visit, card, now),
@@ -67,6 +72,8 @@ def _page_data(actor: Actor, visit: Visit, card: Card, now: datetime) -> dict[st
         "pageUrl": url,
         "ticketUrl": f"{url}/ticket",
         "noteUrl": f"{url}/note",
+        "filesUrl": f"{url}/files",
+        "stillUrl": f"{url}/still",
         "identityUrl": f"{url}/identity",
         "eligibilityUrl": f"{url}/eligibility",
         "finishUrl": f"{url}/finish",

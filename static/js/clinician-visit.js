@@ -28,6 +28,7 @@ import { note } from "./note.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, show } from "./page.js";
 import { Session } from "./session.js";
 import { VerifyView } from "./verify-view.js";
+import { visitFiles } from "./visit-files.js";
 import { WakeLock } from "./wakelock.js";
 
 /** @typedef {import("./fold.js").Room} Room */
@@ -68,6 +69,7 @@ class ClinicianVisit {
     });
     this.#devices.on("changed", () => this.#session.mediaChanged());
     this.#session.on("room", (room) => this.#follow(room));
+    this.#session.on("room", (room) => visitFiles.follow(room));
     this.#session.on("wire", (isUp) => {
       this.#drawAdmit();
       if (isUp) note.lineIsBack();

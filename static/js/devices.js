@@ -54,6 +54,8 @@ export class Devices extends Emitter {
   #isOn = { audio: true, video: true };
   /** @type {Record<Kind, boolean>} by the system, not by the person */
   #isTaken = { audio: false, video: false };
+  /** @type {MediaTrackConstraints | null} what was wanted before the camera was borrowed */
+  #lent = null;
   #isReacquiring = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #again;
@@ -129,6 +131,23 @@ export class Devices extends Emitter {
     const facing = this.#tracks.video?.getSettings().facingMode;
     const facingMode = facing === "environment" ? "user" : "environment";
     await this.#change("video", { ...VIDEO, facingMode });
+  }
+
+  /**
+   * Puts the camera on the back in the place of the one in use, until `giveCameraBack`. The voice
+   * is not touched.
+   * @returns {Promise<MediaStreamTrack | null>} null when there is no camera for us
+   */
+  async borrowRearCamera() {
+    this.#lent ??= this.#wanted.video;
+    await this.#change("video", { ...VIDEO, facingMode: { ideal: "environment" } });
+    return this.#tracks.video;
+  }
+
+  async giveCameraBack() {
+    const before = this.#lent;
+    this.#lent = null;
+    if (before) await this.#change("video", before);
   }
 
   /** @returns {Promise<boolean>} whether the screen is shared now */

@@ -1,11 +1,12 @@
 // The patient's own photos and documents: sending them one by one, and deleting them.
 //
 // Hooks: own-files > file-form (with own-file, the input; file-send is for pages without scripts),
-// file-status (role=status), file-progress, file-problem (role=alert), file-list (ul).
+// file-status (role=status), file-progress, file-problem (role=alert), file-list (ul); in the room
+// files-panel around them, files-toggle (button with aria-expanded) and files-open.
 // A file that is larger than the server takes is not sent at all.
 
 import { _ } from "./i18n.js";
-import { findHook, post, say, show } from "./page.js";
+import { findHook, onClick, post, say, show } from "./page.js";
 
 /**
  * @typedef {object} OwnFile
@@ -82,6 +83,8 @@ export class OwnFiles {
   constructor(filesUrl) {
     this.#url = filesUrl;
     show("file-send", false);
+    onClick("files-toggle", () => this.#openPanel(findHook("files-panel", HTMLElement)?.hidden ?? true));
+    onClick("files-open", () => this.#openPanel(true));
     if (this.#input) this.#input.value = "";
     this.#input?.addEventListener("change", () => this.#send());
     findHook("file-form", HTMLFormElement)?.addEventListener("submit", (event) => event.preventDefault());
@@ -94,6 +97,13 @@ export class OwnFiles {
       signal: AbortSignal.timeout(LIST_WITHIN_MS),
     }).catch(() => null);
     if (answer?.ok) this.#draw(await answer.json());
+  }
+
+  /** @param {boolean} isOpen */
+  #openPanel(isOpen) {
+    show("files-panel", isOpen);
+    findHook("files-toggle", HTMLElement)?.setAttribute("aria-expanded", String(isOpen));
+    if (isOpen) this.#input?.focus();
   }
 
   async #send() {

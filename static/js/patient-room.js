@@ -1,7 +1,7 @@
 /**
  * Entry of the patient's room: waiting room and visit on one page, one socket.
  *
- * `#page-data`: ticketUrl, state, start (ISO), doctor, endUrl, reloadUrl, and
+ * `#page-data`: ticketUrl, state, start (ISO), doctor, endUrl, reloadUrl, filesUrl, stillUrl, and
  * optionally peerName. `state` is the visit's ("waiting", "in_visit" …) or "left".
  *
  * Test ids: waiting-status, local-video, remote-video, toggle-mic, toggle-camera, chat-input,
@@ -23,7 +23,7 @@
  *   selects; speaker-choice: around the last
  * - chat-state: words while messages cannot pass; chat-send: button; large-text-toggle: button;
  *   large-text: over the picture
- * - those of verify-view.js
+ * - those of verify-view.js, own-files.js and still.js
  * Live regions are the template's: waiting-status, peer-state and line-state are role=status.
  */
 
@@ -34,8 +34,10 @@ import { Devices } from "./devices.js";
 import { makeCertificate } from "./fingerprints.js";
 import { isAdmitted, peerOf, selfOf } from "./fold.js";
 import { _ } from "./i18n.js";
+import { OwnFiles } from "./own-files.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, sentence, show } from "./page.js";
 import { Session } from "./session.js";
+import { Still } from "./still.js";
 import { VerifyView } from "./verify-view.js";
 import { WakeLock } from "./wakelock.js";
 
@@ -64,12 +66,15 @@ class PatientRoom {
   /** @type {Phase} */
   #phase = "waiting";
   #backUntil = 0;
+  #files = new OwnFiles(this.#data.filesUrl);
+  #filesSeq = 0;
 
   constructor() {
     const peerName = this.#data.peerName ?? this.#data.doctor ?? _("The doctor");
     new Controls(this.#devices);
     new CallView(this.#session, this.#data.doctor ?? peerName, this.#devices);
     new Chat(this.#session, peerName);
+    new Still(this.#session, this.#devices, this.#data.stillUrl);
     new VerifyView(this.#session, {
       role: "patient",
       visitId: this.#data.visitId,
@@ -115,6 +120,8 @@ class PatientRoom {
     }
     if (isAdmitted(room)) this.#data.state = "in_visit";
     this.#setPhase(isAdmitted(room) ? "call" : "waiting");
+    if (room.filesSeq !== this.#filesSeq) this.#files.refresh();
+    this.#filesSeq = room.filesSeq;
     this.#sayWaiting();
   }
 
