@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from server.report import words
 from server.report.cda import rules
 from server.report.cda.xml import (
@@ -74,7 +76,8 @@ def _add_patient(root: Element, patient: Patient, body: Body) -> None:
     is_mobile = patient.phone.startswith(_MOBILE_PREFIXES)
     add_phone(role, patient.phone, "MC" if is_mobile else "HP")
     if clean_line(patient.email):
-        add(role, "telecom", use="HP", value=f"mailto:{patient.email}")
+        mailbox = quote(clean_line(patient.email), safe="@+")
+        add(role, "telecom", use="HP", value=f"mailto:{mailbox}")
     person = add(role, "patient")
     add_name(person, patient.family_name, patient.given_name)
     code, display = rules.GENDERS[patient.sex]
