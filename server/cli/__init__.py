@@ -26,6 +26,7 @@ from server.cli.turn import turn_config
 from server.demo import run_demo
 from server.errors import CommandFailed
 from server.findings import Level
+from server.hygiene import close_memory
 from server.listen import Place, check_port, serve
 from server.logs import configure_logging
 from server.models import Visit
@@ -56,6 +57,7 @@ def serve_command(workers: int, line: int | None, data_dir: Path | None) -> None
     """
     settings = load_settings(data_dir)
     configure_logging(settings.log_level)
+    close_memory()
     if line is not None:
         run(_serve_as_child(settings, Line(line)))
     elif workers > 1:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import admit, crowds, csvimport, idle, mllp, nodes, page, session
+from tests.benchmarks import admit, crowds, csvimport, idle, mllp, nodes, page, rewrap, session
 from tests.benchmarks.report import Report
 
 Benchmark = Callable[[Path, int], Awaitable[Report]]
@@ -27,6 +27,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "admit": admit.measure,
     "mllp": mllp.measure,
     "csvimport": csvimport.measure,
+    "rewrap": rewrap.measure,
 }
 ROUNDS: Final = 20
 
