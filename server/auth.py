@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aiohttp import web
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
@@ -186,11 +186,25 @@ async def _authenticate_staff(request: web.Request) -> Actor:
                 .where(UserSession.token_hash == found.token_hash)
                 .values(seen_at=now)
             )
+            await _forget_ended_pins(session, now)
     return Actor(
         id=found.user.id,
         role=ActorRole(found.user.role),
         organisation=found.organisation_id,
         name=found.user.display_name,
+    )
+
+
+async def _forget_ended_pins(session: AsyncSession, now: datetime) -> None:
+    """A login that ended by itself keeps no PIN of a signature: whoever works next removes it."""
+    is_over = or_(
+        UserSession.seen_at <= now - SESSION_IDLE, UserSession.created_at <= now - SESSION_LONGEST
+    )
+    await session.execute(
+        update(UserSession)
+        .where(UserSession.sealed_signing_pin.is_not(None), is_over)
+        .values(sealed_signing_pin=None)
+        .execution_options(synchronize_session=False)
     )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select
 
 from server import admin
 from server.cli.common import data_option, run
+from server.cli.signer import signer
 from server.db import EVERY_ORGANISATION
 from server.errors import CommandFailed
 from server.keyring import load_keyring
@@ -195,3 +196,6 @@ async def _set_password(settings: Settings, username: str, password_hash: str) -
             raise CommandFailed(f"There is no user {username}")
         row.password_hash, row.failed_logins, row.last_failed_at = password_hash, 0, None
         await session.execute(delete(UserSession).where(UserSession.user_id == row.id))
+
+
+user.add_command(signer)
