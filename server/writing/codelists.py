@@ -25,6 +25,7 @@ from server.models import CodeListEntry, CodeSystem, Organisation
 from server.sealed import Coding
 
 MOST_HITS: Final = 20
+MAX_VERSION: Final = 32
 _MAX_CODE, _MAX_DISPLAY, _MAX_SEARCH = 32, 500, 600
 _SEPARATORS: Final = ";,\t"
 _HEADINGS: Final = frozenset({"code", "codice", "cod", "cod."})
