@@ -41,6 +41,7 @@ from server.models import (
 )
 from server.pages import json_response
 from server.readiness import load_newest_tests
+from server.report.unsigned import load_unsigned
 from server.sealed import (
     Answers,
     Details,
@@ -152,6 +153,11 @@ async def show_agenda(request: web.Request) -> web.StreamResponse:
         rows = [await _make_row(request, session, visit, signs, words) for visit in visits]
         line_tests = await load_newest_tests(session, [visit.id for visit in visits])
         unassigned = await load_unassigned(session, *day_bounds(now))
+        unsigned = await load_unsigned(session, actor.id, now)
+        to_sign = [
+            (one, await open_identity(request.app[KEYRING], session, one.visit.appointment.patient))
+            for one in unsigned
+        ]
     return request.app[PAGES].render(
         request,
         "staff/agenda.html",
@@ -159,6 +165,7 @@ async def show_agenda(request: web.Request) -> web.StreamResponse:
         now=now,
         rows=rows,
         unassigned=unassigned,
+        to_sign=to_sign,
         line_tests=line_tests,
         next_row=next((row for row in rows if row.visit.appointment.start > now), None),
         late_minutes=max((row.visit.late_minutes for row in rows), default=0),

@@ -38,6 +38,7 @@ from server.services import FILES
 from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
 from tests.files import add_attachment
 from tests.test_admin_pages import add_event, add_message, add_run
+from tests.reportvisits import add_signed_report
 from tests.visitors import OWN_PAGE, Answer, Site, Visitor, site
 
 __all__ = ["site"]
@@ -67,6 +68,9 @@ PATIENT = {
     "GET /v/{locator}/in-person", "GET /v/{locator}/device-test", "GET /v/{locator}/calendar.ics",
     "POST /v/{locator}/waiting-room", "GET /v/{locator}/room",
     "POST /v/{locator}/ticket", "GET /v/{locator}/end", "POST /v/{locator}/quality",
+    "GET /v/{locator}/reports", "POST /v/{locator}/reports/code",
+    "POST /v/{locator}/reports/open", "GET /v/{locator}/reports/{report_id}",
+    "GET /v/{locator}/reports/{report_id}/pdf",
     "GET /v/{locator}/files", "POST /v/{locator}/files",
     "GET /v/{locator}/files/{file_id}", "POST /v/{locator}/files/{file_id}/delete",
     "GET /v/{locator}/still", "POST /v/{locator}/still", "POST /v/{locator}/still/answer",
@@ -91,6 +95,12 @@ STAFF: dict[str, set[str]] = {
     "GET /visits/{visit_id}/files/{file_id}": CLINICIAN,
     "POST /visits/{visit_id}/files/{file_id}/report": CLINICIAN,
     "POST /visits/{visit_id}/still": CLINICIAN,
+    "GET /visits/{visit_id}/report": CLINICIAN,
+    "GET /visits/{visit_id}/report/{report_id}/pdf": CLINICIAN,
+    "POST /visits/{visit_id}/report/sign": CLINICIAN,
+    "POST /visits/{visit_id}/report/correct": CLINICIAN,
+    "POST /visits/{visit_id}/report/addendum": CLINICIAN,
+    "POST /visits/{visit_id}/report/give-up": CLINICIAN,
     "GET /visits/{visit_id}/note": CLINICIAN,
     "PUT /visits/{visit_id}/note": CLINICIAN,
     "GET /visits/{visit_id}/note/history": CLINICIAN,
@@ -184,7 +194,10 @@ ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator"
 
 
 NOTHING = dict.fromkeys(
-    ("source_id", "message_id", "event_id", "run_id", "file_id", "template_id", "phrase_id"),
+    (
+        "source_id", "message_id", "event_id", "run_id", "file_id", "template_id", "phrase_id",
+        "report_id",
+    ),
     "0" * 16,
 )
 """Objects that are not there."""
@@ -227,6 +240,7 @@ async def make_objects(
         "message_id": message.id,
         "event_id": event.id,
         "run_id": run.id,
+        "report_id": await add_signed_report(database, keyring, visit),
         "file_id": file.id,
         "template_id": template.id,
         "phrase_id": phrase.id,

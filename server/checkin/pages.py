@@ -14,12 +14,15 @@ from server.checkin.texts import consent_text
 from server.joinlink import CHECK_IN_OPENS, ROOM_OPENS, LinkPhase, is_answer_open, link_phase
 from server.models import ConsentKind, VisitState
 from server.readiness import is_line_test_open
+from server.report.keep import load_reports
+from server.report.state import current_reports
 from server.services import DATABASE, HUB, KEYRING, PAGES, SETTINGS, now_of
 
 _CLOSED: Final = frozenset({LinkPhase.DEAD, LinkPhase.EXPIRED, LinkPhase.REPORT})
 _STEPS_OPEN: Final = frozenset({LinkPhase.CHECK_IN, LinkPhase.ROOM})
 _LIVE: Final = frozenset({VisitState.WAITING, VisitState.IN_VISIT})
 _PARTICIPANT: Final = "patient"
+_END: Final = "/end"
 
 
 async def start_check_in(request: web.Request) -> web.StreamResponse:
@@ -27,6 +30,8 @@ async def start_check_in(request: web.Request) -> web.StreamResponse:
     progress, now = await load_progress_of(request), now_of(request)
     phase = _phase(progress, now)
     way = _way_on(progress, phase)
+    if way == _END and await _has_report(request, progress):
+        way = "/reports"
     if way is not None:
         raise web.HTTPSeeOther(f"/v/{progress.visit.locator}{way}")
     if progress.is_refused:
@@ -142,6 +147,11 @@ def render(
     )
 
 
+async def _has_report(request: web.Request, progress: Progress) -> bool:
+    async with request.app[DATABASE].read(progress.visit.organisation_id) as session:
+        return bool(current_reports(await load_reports(session, progress.visit.id)))
+
+
 def _go(progress: Progress, page: str) -> web.HTTPSeeOther:
     return web.HTTPSeeOther(f"/v/{progress.visit.locator}/{page}")
 
@@ -154,7 +164,7 @@ def _way_on(progress: Progress, phase: LinkPhase) -> str | None:
     """Out of the check-in: over, or already in the room. The link page says why it is closed."""
     state = progress.visit.state
     if state is VisitState.ENDED and phase is LinkPhase.REPORT:
-        return "/end"
+        return _END
     if state in _LIVE and not progress.is_refused:
         return "/room"
     return "" if phase in _CLOSED else None

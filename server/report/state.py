@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from server.models import (
     Outcome,
@@ -18,15 +19,15 @@ from server.models import (
     VisitState,
 )
 
+TOOK_PLACE: Final = (Outcome.COMPLETED, Outcome.CONVERTED_TO_IN_PERSON)
+
 
 def may_report(visit: Visit) -> bool:
-    """Whether a report of this visit can be written (TV-11): it took place. A visit that goes on
-    in person has one only where the patient was admitted; where nobody met there is none."""
-    if visit.state is not VisitState.ENDED:
+    """Whether a report of this visit is owed (TV-11): doctor and patient met in it, whether it was
+    completed or goes on in person. Where nobody was admitted there is nothing to report."""
+    if visit.state is not VisitState.ENDED or visit.admitted_at is None:
         return False
-    if visit.outcome is Outcome.CONVERTED_TO_IN_PERSON:
-        return visit.admitted_at is not None
-    return visit.outcome is Outcome.COMPLETED
+    return visit.outcome in TOOK_PLACE
 
 
 def find_draft(reports: Iterable[Report]) -> Report | None:
