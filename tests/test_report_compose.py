@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit import Act, ActorRole, Entry, append
@@ -22,6 +23,7 @@ from server.models import (
     CheckIn,
     Clinic,
     Direction,
+    LogEntry,
     Organisation,
     Outcome,
     Suitability,
@@ -225,15 +227,34 @@ async def test_times_and_presence_are_those_of_the_log(desk: Desk) -> None:
 
 async def test_the_line_is_told_as_measured_and_as_stated(desk: Desk) -> None:
     session = (await desk.compose()).session
-    without = (await desk.compose(limits=None)).session
-
     assert session.suitability is Suitability.SUITABLE
     assert session.proposed is Suitability.SUITABLE
     assert session.breaks == [(BEGAN + timedelta(seconds=600), 30.0)]
     assert {one.sender for one in session.line} == {Presence.PATIENT, Presence.CLINICIAN}
     assert {one.band for one in session.line} == {LineBand.GOOD}
-    assert without.proposed is Suitability.VOICE_ONLY
-    assert without.line == []
+
+
+async def test_what_was_proposed_outlives_the_measurements(desk: Desk) -> None:
+    async with desk.database.begin(desk.team.organisation.id) as session:
+        await session.execute(delete(CallInterval))
+        await session.execute(delete(CallOutage))
+
+    happened = (await desk.compose()).session
+
+    assert happened.proposed is Suitability.VOICE_ONLY
+    assert (happened.line, happened.breaks) == ([], [])
+
+
+async def test_a_line_that_nobody_judged_is_named(desk: Desk) -> None:
+    async with desk.database.begin(desk.team.organisation.id) as session:
+        for table in (CallInterval, CallOutage, LogEntry):
+            await session.execute(delete(table))
+    await desk.change(Visit, desk.visit_id, suitability=None)
+
+    with pytest.raises(InvalidInput) as raised:
+        await desk.compose()
+
+    assert raised.value.field == "visit.suitability"
 
 
 async def test_the_same_rows_make_the_same_document(desk: Desk) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
@@ -75,7 +76,8 @@ def draw_chart(session: Session) -> bytes:
         _draw_row(draw, scale, row, _TOP + _ROW * number)
     _draw_legend(draw, bottom + 40)
     file = io.BytesIO()
-    image.quantize(64, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    palette = image.quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette.save(file, "PNG")
     return file.getvalue()
 
 
@@ -112,6 +114,7 @@ def _rows(session: Session) -> list[_Row]:
     return rows
 
 
+@cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 

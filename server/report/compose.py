@@ -86,7 +86,7 @@ async def compose(
     note: NoteContent,
     picture: Picture | None,
     now: datetime,
-    limits: Limits | None = None,
+    limits: Limits,
 ) -> ReportContent:
     """Everything a report says. ``visit`` comes with appointment, patient and clinic; without a
     ``picture`` the chart is drawn; ``limits`` are those of the installation's settings.

@@ -40,9 +40,9 @@ class Record:
     companions: str = ""
 
 
-def session_of(record: Record, limits: Limits | None, now: datetime) -> Session:
-    """What happened. Without ``limits`` the line is told by its breaks and by what was proposed
-    when the visit ended; a visit that still goes on ends ``now``.
+def session_of(record: Record, limits: Limits, now: datetime) -> Session:
+    """What happened; a visit that still goes on ends ``now``. Where the measurements are gone, what
+    they proposed is in the log of the visit's end.
 
     :raises InvalidInput: nothing took place, or nobody knows what the line was good for (TV-12).
     """
@@ -52,7 +52,7 @@ def session_of(record: Record, limits: Limits | None, now: datetime) -> Session:
     if visit.admitted_at is None or visit.outcome not in _TOOK_PLACE:
         raise InvalidInput("visit.outcome", "nothing_took_place")
     began_at, ended_at = visit.admitted_at, max(visit.ended_at or now, visit.admitted_at)
-    drawing = draw_line(record.measured, limits) if limits else None
+    drawing = draw_line(record.measured, limits)
     proposed = drawing.verdict.suitability if drawing else _proposed_in(record.log)
     if visit.suitability is None and proposed is None:
         raise InvalidInput("visit.suitability", "missing")
