@@ -17,11 +17,13 @@ from sqlalchemy.engine import make_url
 
 from server import admin
 from server.check import check_installation
+from server.cli.clinic import clinic
 from server.cli.common import Commands, data_option, json_option, run
 from server.cli.cup import cup
 from server.cli.keys import keys
 from server.cli.operations import backup, init, restore
 from server.cli.people import organisation, user
+from server.cli.report import report, visits
 from server.cli.turn import turn_config
 from server.demo import run_demo
 from server.errors import CommandFailed
@@ -186,5 +188,7 @@ def _facts(visit: Visit, organisation: str) -> dict[str, str]:
     }
 
 
-for command in (backup, cup, init, keys, organisation, restore, turn_config, user):
+for command in (
+    backup, clinic, cup, init, keys, organisation, report, restore, turn_config, user, visits,
+):  # fmt: skip
     main.add_command(command)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
+from codicefiscale import codicefiscale
 from sqlalchemy import delete, select
 
 from server import admin
@@ -15,10 +17,21 @@ from server.cli.signer import signer
 from server.db import EVERY_ORGANISATION
 from server.errors import CommandFailed
 from server.keyring import load_keyring
-from server.models import NoticeRule, Organisation, Phase, User, UserRole, UserSession
+from server.models import (
+    NoticeRule,
+    Organisation,
+    Phase,
+    Profession,
+    User,
+    UserRole,
+    UserSession,
+)
 from server.passwords import hash_password
 from server.phases import change_phase
+from server.sealed import seal_codice_fiscale
 from server.settings import Settings, load_settings
+
+_PROFESSIONS: Final = click.Choice([profession.value for profession in Profession])
 
 
 @click.group()
@@ -71,6 +84,11 @@ async def _add_organisation(settings: Settings, row: Organisation) -> None:
     default=None,
     help="Calls that begin from now on always go through the TURN server, or not always.",
 )
+@click.option("--region-code", help="Three digits with which reports name the region: 090.")
+@click.option("--ministry-code", help="Six digits of the Ministry's list of bodies (FLS.11).")
+@click.option("--street", help="Where the body is, for its reports.")
+@click.option("--postal-code")
+@click.option("--city")
 @data_option
 def organisation_set(
     code: str,
@@ -79,8 +97,13 @@ def organisation_set(
     notice_rule: str | None,
     relay_only: bool | None,
     data_dir: Path | None,
+    **places: str | None,
 ) -> None:
-    """Change the rules of an organisation; what is not given stays."""
+    """Change the rules of an organisation, and what its reports say of it; what is not given
+    stays."""
+    _check_digits("--region-code", places["region_code"], 3)
+    _check_digits("--ministry-code", places["ministry_code"], 6)
+    _check_digits("--postal-code", places["postal_code"], 5)
     rule = NoticeRule(notice_rule) if notice_rule else None
     province = province.upper() if province is not None else None
     values: dict[str, object] = {
@@ -88,12 +111,18 @@ def organisation_set(
         "notice_days": notice_days,
         "notice_rule": rule,
         "is_relay_only": relay_only,
+        **places,
     }
     settings = load_settings(data_dir)
     if relay_only and not settings.turn_urls:
         raise CommandFailed("There is no TURN server (turn_urls): no call would connect")
     run(_set_rules(settings, code, values))
     click.echo(f"Changed the organisation {code}.")
+
+
+def _check_digits(option: str, value: str | None, count: int) -> None:
+    if value and not (value.isascii() and value.isdigit() and len(value) == count):
+        raise CommandFailed(f"{option} must have {count} digits")
 
 
 async def _set_rules(settings: Settings, code: str, values: dict[str, object]) -> None:
@@ -144,16 +173,30 @@ def user() -> None:
 @click.option("--family-name", default="")
 @click.option("--title", default="", help="As patients read it, for instance dott.ssa.")
 @click.option("--code", help="The clinician's code in CUP files.")
+@click.option("--codice-fiscale", help="Of a clinician: every report names who signs it.")
+@click.option("--profession", type=_PROFESSIONS, default=Profession.SPECIALIST.value)
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @data_option
 def user_add(
-    organisation_code: str, role: str, password_stdin: bool, data_dir: Path | None, **names: str
+    organisation_code: str,
+    role: str,
+    codice_fiscale: str | None,
+    profession: str,
+    password_stdin: bool,
+    data_dir: Path | None,
+    **names: str,
 ) -> None:
     """Add a member of staff; the password is asked for."""
+    code = _check_codice_fiscale(codice_fiscale)
     settings = load_settings(data_dir)
     password_hash = hash_password(_ask_password(is_piped=password_stdin))
-    row = User(role=UserRole(role), password_hash=password_hash, **names)
-    run(_add_user(settings, organisation_code, row))
+    row = User(
+        role=UserRole(role),
+        profession=Profession(profession),
+        password_hash=password_hash,
+        **names,
+    )
+    run(_add_user(settings, organisation_code, row, code))
     click.echo(f"Added the user {row.username}.")
 
 
@@ -164,7 +207,9 @@ def _ask_password(*, is_piped: bool) -> str:
     return answer
 
 
-async def _add_user(settings: Settings, organisation_code: str, row: User) -> None:
+async def _add_user(
+    settings: Settings, organisation_code: str, row: User, codice_fiscale: str
+) -> None:
     async with (
         admin.open_database(settings) as database,
         database.begin(EVERY_ORGANISATION) as session,
@@ -172,6 +217,47 @@ async def _add_user(settings: Settings, organisation_code: str, row: User) -> No
         organisation = await admin.load_organisation(session, organisation_code)
         row.organisation_id = organisation.id
         await admin.add_user(session, row)
+        if codice_fiscale:
+            keyring = load_keyring(settings.data_dir)
+            await seal_codice_fiscale(keyring, session, row, codice_fiscale)
+
+
+def _check_codice_fiscale(value: str | None) -> str:
+    code = (value or "").strip().upper()
+    if code and not codicefiscale.is_valid(code):
+        raise CommandFailed("--codice-fiscale is not one: its sixteenth character does not agree")
+    return code
+
+
+@user.command(name="set")
+@click.argument("username")
+@click.option("--codice-fiscale", help="Every report names who signs it by it.")
+@click.option("--profession", type=_PROFESSIONS, help="What a visit of theirs ends with.")
+@data_option
+def user_set(
+    username: str, codice_fiscale: str | None, profession: str | None, data_dir: Path | None
+) -> None:
+    """Change what the reports of a clinician say of them; what is not given stays."""
+    code = _check_codice_fiscale(codice_fiscale)
+    run(_set_user(load_settings(data_dir), username.lower(), code, profession))
+    click.echo(f"Changed the user {username}.")
+
+
+async def _set_user(
+    settings: Settings, username: str, codice_fiscale: str, profession: str | None
+) -> None:
+    async with (
+        admin.open_database(settings) as database,
+        database.begin(EVERY_ORGANISATION) as session,
+    ):
+        row = await session.scalar(select(User).where(User.username == username))
+        if row is None:
+            raise CommandFailed(f"There is no user {username}")
+        if profession:
+            row.profession = Profession(profession)
+        if codice_fiscale:
+            keyring = load_keyring(settings.data_dir)
+            await seal_codice_fiscale(keyring, session, row, codice_fiscale)
 
 
 @user.command(name="password")

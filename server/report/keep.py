@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from server.keyring import Keyring
-from server.models import Report, Submission
+from server.models import Report, ReportState, Submission
 from server.report.content import ReportContent
+from server.report.state import state_of
 from server.sealed import open_report_content, seal_report_content
 
 
@@ -42,3 +44,16 @@ async def seal_content(
 async def open_content(keyring: Keyring, session: AsyncSession, report: Report) -> ReportContent:
     plaintext = await open_report_content(keyring, session, report)
     return msgspec.json.decode(plaintext, type=ReportContent)
+
+
+async def load_states(session: AsyncSession) -> dict[str, ReportState]:
+    """By visit, where its reports are; a visit without one is not in it."""
+    of_visit: dict[str, list[Report]] = {}
+    without_words = defer(Report.sealed_content), defer(Report.sealed_pdf), defer(Report.sealed_cda)
+    for report in await session.scalars(select(Report).options(*without_words)):
+        of_visit.setdefault(report.visit_id, []).append(report)
+    submissions = {one.report_id: one for one in await session.scalars(select(Submission))}
+    return {
+        visit: state_of(reports, [submissions[one.id] for one in reports if one.id in submissions])
+        for visit, reports in of_visit.items()
+    }
