@@ -11,7 +11,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import admit, crowds, csvimport, idle, mllp, nodes, page, rewrap, session
+from tests.benchmarks import (
+    admit,
+    crowds,
+    csvimport,
+    idle,
+    mllp,
+    nodes,
+    note,
+    page,
+    rewrap,
+    session,
+    store,
+)
 from tests.benchmarks.report import Report
 
 Benchmark = Callable[[Path, int], Awaitable[Report]]
@@ -28,6 +40,8 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "mllp": mllp.measure,
     "csvimport": csvimport.measure,
     "rewrap": rewrap.measure,
+    "note": note.measure,
+    "store": store.measure,
 }
 ROUNDS: Final = 20
 

@@ -103,7 +103,13 @@ class Ground:
 
 
 async def make_ground(
-    data_dir: Path, port: int, count: int, state: VisitState, *, copies: int = 0
+    data_dir: Path,
+    port: int,
+    count: int,
+    state: VisitState,
+    *,
+    copies: int = 0,
+    database_url: str = "",
 ) -> Ground:
     """Make the folder; in state ``BOOKED`` the visits are not claimed, else checked in.
 
@@ -111,7 +117,8 @@ async def make_ground(
     """
     data_dir.mkdir()
     keyring = load_keyring(data_dir, create=True)
-    save_settings(data_dir, {"base_url": f"http://127.0.0.1:{port}", "port": str(port)})
+    settings = {"base_url": f"http://127.0.0.1:{port}", "port": str(port)}
+    save_settings(data_dir, settings | {"database_url": database_url})
     database = Database(load_settings(data_dir).database)
     await migrate(database)
     now = datetime.now(UTC)

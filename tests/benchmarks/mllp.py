@@ -82,7 +82,7 @@ async def _start_targets(stack: AsyncExitStack, folder: Path) -> list[Target]:
     port = find_free_port()
     command = (sys.executable, "-m", "tests.benchmarks.hl7floor", str(port))
     floor = await stack.enter_async_context(running(command, port, folder / "hl7.log"))
-    address = await stack.enter_async_context(_postgres(folder / "postgres"))
+    address = await stack.enter_async_context(postgres_of(folder / "postgres"))
     sqlite, sqlite_port = await _start_product(stack, folder / "sqlite", "")
     postgres, postgres_port = await _start_product(stack, folder / "postgresql", address)
     return [
@@ -123,7 +123,7 @@ async def _start_product(
 
 
 @asynccontextmanager
-async def _postgres(folder: Path) -> AsyncIterator[str]:
+async def postgres_of(folder: Path) -> AsyncIterator[str]:
     """A PostgreSQL that writes to the disk as it does in use."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
