@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,16 +14,16 @@ SIGNER = ("user", "signer", "anna.bianchi")
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     found = Installation(tmp_path_factory.mktemp("signer") / "data")
     found.succeed("migrate")
     found.add_organisation("ausl-toscana")
     for username, role in (("anna.bianchi", "clinician"), ("paola.neri", "desk")):
         found.succeed(
             "user", "add", "--organisation", "ausl-toscana", "--username", username,
-            "--role", role, "--password-stdin", stdin=PASSWORD,
+            "--role", role, "--code", username, "--password-stdin", stdin=PASSWORD,
         )  # fmt: skip
-    yield found
+    return found
 
 
 @pytest.fixture(scope="module")

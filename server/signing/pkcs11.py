@@ -13,7 +13,6 @@ from typing import Final
 import pkcs11
 from cryptography import x509
 from pkcs11 import exceptions
-from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.sign.pkcs11 import PKCS11Signer
 
 from server.signing.means import Pkcs11Key, Refusal, SigningRefused
@@ -26,6 +25,7 @@ _REFUSALS: Final[dict[type[Exception], Refusal]] = {
     exceptions.PinLocked: Refusal.LOCKED,
     exceptions.NoSuchKey: Refusal.NO_KEY,
     exceptions.MultipleObjectsReturned: Refusal.NO_KEY,
+    exceptions.PKCS11Error: Refusal.NO_KEY,  # what pyhanko says of labels that it does not find
 }
 
 
@@ -61,10 +61,7 @@ def _find_token(key: Pkcs11Key) -> pkcs11.Token:
 
 
 def _certificate_of(signer: PKCS11Signer) -> x509.Certificate:
-    try:
-        certificate = signer.signing_cert
-    except PdfError as error:
-        raise SigningRefused(Refusal.NO_KEY) from error
+    certificate = signer.signing_cert
     if certificate is None:
         raise SigningRefused(Refusal.NO_KEY)
     return x509.load_der_x509_certificate(certificate.dump())

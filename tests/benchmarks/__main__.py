@@ -15,6 +15,7 @@ from tests.benchmarks import (
     admit,
     crowds,
     csvimport,
+    documents,
     idle,
     mllp,
     nodes,
@@ -42,6 +43,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "rewrap": rewrap.measure,
     "note": note.measure,
     "store": store.measure,
+    "report": documents.measure,
 }
 ROUNDS: Final = 20
 
