@@ -97,10 +97,10 @@ async def send(
     **fields: str,
 ) -> Answer:
     form = aiohttp.FormData(quote_fields=False)
-    for key, value in fields.items():
-        form.add_field(key, value)
     body = io.BytesIO(content)
     form.add_field("file", body, filename=name, content_type="application/pdf")
+    for key, value in fields.items():
+        form.add_field(key, value)
     path = f"/v/{visit.locator}/{to}"
     return await patient.ask("POST", path, {**OWN_PAGE, **JSON}, data=form)
 

@@ -55,9 +55,9 @@ async def _receive(request: web.Request, most_bytes: int) -> Received:
     fields: dict[str, str] = {}
     content, name = b"", ""
     async for part in await request.multipart():
-        if not isinstance(part, BodyPartReader) or len(fields) >= _MOST_FIELDS or content:
+        if not isinstance(part, BodyPartReader) or len(fields) >= _MOST_FIELDS:
             raise InvalidInput("file", "malformed")
-        if part.name == "file":
+        if part.name == "file" and not content:
             name = part.filename or ""
             content = await _read(part, most_bytes)
             if not content:

@@ -15,7 +15,7 @@ from typing import Final
 from server.i18n import Translator
 from server.models import ConsentKind, Organisation
 
-TEXT_VERSION: Final = "1"
+TEXT_VERSION: Final = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,9 @@ _TOOL: Final = (
         (
             _("What we keep"),
             _(
-                "We keep what you write here (where you are, who is with you), the result of the "
-                "test, and the times of the visit. We need them for your safety and for the "
-                "documents of the visit."
+                "We keep what you write here (where you are, who is with you), the photos and "
+                "documents that you send, the result of the test, and the times of the visit. We "
+                "need them for your care, for your safety and for the documents of the visit."
             ),
         ),
         (
