@@ -180,6 +180,11 @@ class SealedFolder:
         """Of the whole files, sorted."""
         return sorted(entry.name for entry in self._path.iterdir() if _NAME.fullmatch(entry.name))
 
+    def names_older_than(self, seconds: float) -> list[str]:
+        """Of the whole files that were written before."""
+        before = time.time() - seconds
+        return [name for name in self.names() if (self._path / name).stat().st_mtime < before]
+
     def sweep(self, older_than_seconds: float) -> int:
         """Delete what killed processes left half written; returns how many."""
         before = time.time() - older_than_seconds

@@ -31,6 +31,7 @@ from server import (
     quality,
     ready,
     reporting,
+    retention,
     sessionlog,
     takeover,
     verification,
@@ -57,6 +58,7 @@ from server.mail.setup import delivery_of
 from server.middleware import add_security_headers, answer_errors, refuse_cross_site
 from server.pages import Pages
 from server.ready import READINESS, Readiness
+from server.retention.job import Shredder
 from server.sealed import ATTACHMENTS_FOLDER
 from server.services import CLOCK, DATABASE, FILES, HUB, KEYRING, ORIGINS, PAGES, SETTINGS
 from server.settings import Settings
@@ -91,6 +93,7 @@ _FEATURES = (
     intake,
     sessionlog,
     administration,
+    retention,
     metrics,
     ready,
     fhir_doors,
@@ -150,6 +153,7 @@ def _add_workers(app: web.Application, mail: Delivery) -> None:
     app[mllp.MLLP_PORTS] = {}
     workers = [Planner(database, clock).lifetime, dispatcher.lifetime]
     workers += [worker.lifetime for worker in _CUP_WORKERS]
+    workers.append(Shredder(database, app[KEYRING], app[FILES], clock).lifetime)
     app[LEADER] = Leader(lease_of(database, settings.data_dir), workers)
     app.cleanup_ctx.append(app[LEADER].lifetime)
 

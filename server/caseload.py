@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager
 
-from server.errors import NotFound
-from server.models import Appointment, Visit, VisitState
+from server.errors import Erased, NotFound
+from server.models import ERASED_BYTES, Appointment, Visit, VisitState
 
 STILL_TO_COME: Final = (VisitState.BOOKED, VisitState.CHECKED_IN, VisitState.WAITING)
 LATE_CHOICES: Final = (5, 10, 15, 20, 30, 45, 60)
@@ -23,7 +23,11 @@ LATE_CHOICES: Final = (5, 10, 15, 20, 30, 45, 60)
 
 
 def visits_of(clinician_id: str) -> Select[Visit]:
-    """The visits of one clinician, each with appointment, patient and clinic."""
+    """The visits of one clinician that are not erased, with appointment, patient and clinic."""
+    return _all_of(clinician_id).where(func.length(Appointment.sealed_details) > ERASED_BYTES)
+
+
+def _all_of(clinician_id: str) -> Select[Visit]:
     return (
         select(Visit)
         .join(Visit.appointment)
@@ -42,10 +46,13 @@ async def load_visit_of(session: AsyncSession, clinician_id: str, visit_id: str)
     """One visit of this clinician.
 
     :raises NotFound: there is none, or it is not theirs.
+    :raises Erased: its term is over and its key destroyed.
     """
-    visit = await session.scalar(visits_of(clinician_id).where(Visit.id == visit_id))
+    visit = await session.scalar(_all_of(clinician_id).where(Visit.id == visit_id))
     if visit is None:
         raise NotFound
+    if visit.appointment.is_erased:
+        raise Erased
     return visit
 
 

@@ -24,6 +24,7 @@ from server.cli.keys import keys
 from server.cli.operations import backup, init, restore
 from server.cli.people import organisation, user
 from server.cli.report import report, visits
+from server.cli.retention import hold, retention
 from server.cli.turn import turn_config
 from server.demo import run_demo
 from server.errors import CommandFailed
@@ -189,6 +190,6 @@ def _facts(visit: Visit, organisation: str) -> dict[str, str]:
 
 
 for command in (
-    backup, clinic, cup, init, keys, organisation, report, restore, turn_config, user, visits,
+    backup, clinic, cup, hold, init, keys, organisation, report, restore, retention, turn_config, user, visits,
 ):  # fmt: skip
     main.add_command(command)

@@ -62,12 +62,13 @@ async def shred_again(keyring: Keyring, session: AsyncSession) -> int:
     count = 0
     entries = await session.execute(
         select(LogEntry.organisation_id, LogEntry.visit_id, LogEntry.entry).where(
-            LogEntry.entry.contains(f'"act":"{Act.KEY_SHREDDED}"'), LogEntry.visit_id.is_not(None)
+            LogEntry.entry.contains(f'"act":"{Act.KEY_SHREDDED}"')
         )
     )
     for organisation, visit_id, text in entries.all():
-        at = datetime.fromisoformat(msgspec.json.decode(text)["at"])
-        owner = visit_owner(str(visit_id))
+        entry = msgspec.json.decode(text)
+        at = datetime.fromisoformat(entry["at"])
+        owner = entry["facts"].get("owner") or visit_owner(str(visit_id))
         count += await _bury(keyring, session, organisation, owner, at) is not None
     return count
 

@@ -4,7 +4,13 @@ Names, birth dates, codes, contacts, addresses and clinical words are in ``seale
 only; what is clear is what the service needs to run (times, states, booking codes).
 """
 
-from server.models.booking import Appointment, AppointmentStatus, Patient, PatientIdentifier
+from server.models.booking import (
+    ERASED_BYTES,
+    Appointment,
+    AppointmentStatus,
+    Patient,
+    PatientIdentifier,
+)
 from server.models.call import CallInterval, CallOutage, Direction, LineTest, Suitability
 from server.models.cup import (
     Connector,
@@ -57,6 +63,7 @@ from server.models.writing import (
 )
 
 __all__ = [
+    "ERASED_BYTES",
     "Appointment",
     "AppointmentStatus",
     "Attachment",

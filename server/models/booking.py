@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from recordings.vault import HEADER, KEY_ID_BYTES
 from server.db import Base, OwnedByOrganisation, UtcDateTime, word_column
 from server.models.ids import new_id
 from server.models.organisation import Clinic
 from server.models.people import User
+
+ERASED_BYTES: Final = len(HEADER) + KEY_ID_BYTES
+"""What is left of a sealed value whose key was destroyed: it names the key."""
 
 
 class AppointmentStatus(StrEnum):
@@ -98,3 +103,8 @@ class Appointment(OwnedByOrganisation, Base):
     patient: Mapped[Patient] = relationship(lazy="raise_on_sql")
     clinic: Mapped[Clinic | None] = relationship(lazy="raise_on_sql")
     clinician: Mapped[User | None] = relationship(lazy="raise_on_sql")
+
+    @property
+    def is_erased(self) -> bool:
+        """The record was ended at its term (:mod:`server.retention`): only the header is left."""
+        return len(self.sealed_details) <= ERASED_BYTES

@@ -1,0 +1,216 @@
+"""The daily job: finds what has come to its term, ends it one by one, sweeps the store of files.
+
+It may be killed anywhere: each end is one transaction, and files without a row go at the next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from recordings.store import SealedFolder
+from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed
+from server.keyring import Keyring
+from server.keys.shredding import Held
+from server.models import (
+    ERASED_BYTES,
+    Appointment,
+    Attachment,
+    DataKey,
+    Device,
+    InboxMessage,
+    Kept,
+    LegalHold,
+    MessageState,
+    Organisation,
+    UserSession,
+    Visit,
+)
+from server.retention.erasure import Month, erase_month, erase_visit
+from server.retention.terms import load_terms
+
+logger = logging.getLogger(__name__)
+
+_FIRST_SECONDS: Final = 300.0
+_EVERY_SECONDS: Final = 86_400.0
+_CHUNK: Final = 100
+_UNFINISHED_SECONDS: Final = 86_400.0
+"""How old what has no row is before it is swept: an upload may be on its way."""
+_MONTH_OWNER: Final = "inbox:"
+
+
+@dataclass(slots=True)
+class Done:
+    """What one turn ended; ``held`` visits are over their term and under a legal hold."""
+
+    visits: int = 0
+    months: int = 0
+    logins: int = 0
+    files: int = 0
+    held: int = 0
+
+
+class Shredder:
+    """Ends records of one installation."""
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        folder: SealedFolder,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._folder = folder
+        self._clock = clock
+
+    async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
+        """Once a day while this process leads."""
+        task = asyncio.create_task(self._run(), name="retention")
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def _run(self) -> None:
+        await asyncio.sleep(_FIRST_SECONDS)
+        while True:
+            try:
+                await self.run_once(self._clock())
+            except Exception:
+                logger.exception("records were not ended: it is tried again")
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def run_once(self, now: datetime) -> Done:
+        """End everything that is due in every organisation."""
+        done = Done()
+        async with self._database.read(EVERY_ORGANISATION) as session:
+            found = (await session.scalars(select(Organisation.id))).all()
+            terms = {
+                organisation: await load_terms(session, organisation) for organisation in found
+            }
+        for organisation, days in terms.items():
+            before = {kept: now - timedelta(days=days[kept]) for kept in Kept}
+            await self._end_visits(organisation, before[Kept.RECORD], now, done)
+            await self._end_months(organisation, before[Kept.MESSAGES], now, done)
+            await self._end_access(organisation, before[Kept.ACCESS], done)
+        done.files += await self._sweep_files(now)
+        if done != Done():
+            logger.info(
+                "records ended visits=%d months=%d logins=%d files=%d held=%d",
+                done.visits, done.months, done.logins, done.files, done.held,
+            )  # fmt: skip
+        return done
+
+    async def _end_visits(
+        self, organisation: OrganisationId, before: datetime, now: datetime, done: Done
+    ) -> None:
+        after = ""
+        while visits := await self._find_visits(organisation, before, after):
+            after = visits[-1]
+            for visit_id in visits:
+                try:
+                    async with self._database.begin(organisation) as session:
+                        files = await erase_visit(self._keyring, session, visit_id, now)
+                except Held:
+                    done.held += 1
+                    continue
+                for name in files:
+                    done.files += await asyncio.to_thread(self._folder.delete, name)
+                done.visits += 1
+
+    async def _find_visits(
+        self, organisation: OrganisationId, before: datetime, after: str
+    ) -> Sequence[str]:
+        """Over their term, or without their key already, and with something sealed left."""
+        is_shredded = exists().where(
+            DataKey.owner == "visit:" + Visit.id, DataKey.shredded_at.is_not(None)
+        )
+        statement = (
+            select(Visit.id)
+            .join(Appointment, Visit.appointment_id == Appointment.id)
+            .where(
+                func.length(Appointment.sealed_details) > ERASED_BYTES,
+                or_(Appointment.end < before, is_shredded),
+                Visit.id > after,
+            )
+            .order_by(Visit.id)
+            .limit(_CHUNK)
+        )
+        async with self._database.read(organisation) as session:
+            return (await session.scalars(statement)).all()
+
+    async def _end_months(
+        self, organisation: OrganisationId, before: datetime, now: datetime, done: Done
+    ) -> None:
+        async with self._database.read(organisation) as session:
+            rows = await session.scalars(
+                select(DataKey.owner).where(
+                    DataKey.owner.startswith(_MONTH_OWNER), DataKey.shredded_at.is_(None)
+                )
+            )
+            months = [_month_of(organisation, owner) for owner in rows]
+            due = [month for month in months if month.until <= before]
+            free = [month for month in due if not await _is_in_use(session, month, now)]
+        for month in free:
+            async with self._database.begin(organisation) as session:
+                await erase_month(self._keyring, session, month, now)
+            done.months += 1
+
+    async def _end_access(self, organisation: OrganisationId, before: datetime, done: Done) -> None:
+        async with self._database.begin(organisation) as session:
+            for statement in (
+                delete(UserSession).where(UserSession.seen_at < before),
+                delete(Device).where(Device.claimed_at < before, ~_is_held(Device.visit_id)),
+            ):
+                done.logins += await count_changed(session, statement)
+
+    async def _sweep_files(self, now: datetime) -> int:
+        """Files whose row is gone, because a process was killed between the two."""
+        names = await asyncio.to_thread(self._folder.names_older_than, _UNFINISHED_SECONDS)
+        async with self._database.read(EVERY_ORGANISATION) as session:
+            known = set(await session.scalars(select(Attachment.id)))
+        lost = [name for name in names if name not in known]
+        for name in lost:
+            await asyncio.to_thread(self._folder.delete, name)
+        return len(lost) + await asyncio.to_thread(self._folder.sweep, _UNFINISHED_SECONDS)
+
+
+def _month_of(organisation: OrganisationId, owner: str) -> Month:
+    """``inbox:{source}:2026-11``, as :mod:`server.sealed.cup` names it."""
+    source_id, year_and_month = owner.removeprefix(_MONTH_OWNER).rsplit(":", 1)
+    since = datetime.strptime(year_and_month, "%Y-%m").replace(tzinfo=UTC)
+    until = (since + timedelta(days=32)).replace(day=1)
+    return Month(organisation, source_id, owner, since, until)
+
+
+async def _is_in_use(session: AsyncSession, month: Month, now: datetime) -> bool:
+    """A message of it waits for a person, or belongs to a visit that is held or still to come: the
+    next message of that booking is read together with it."""
+    to_come = exists().where(
+        Visit.id == InboxMessage.visit_id,
+        Visit.appointment_id == Appointment.id,
+        Appointment.end >= now - timedelta(days=1),
+    )
+    waits = InboxMessage.state == MessageState.QUARANTINED
+    used = select(InboxMessage.id).where(
+        InboxMessage.source_id == month.source_id,
+        InboxMessage.received_at >= month.since,
+        InboxMessage.received_at < month.until,
+        or_(waits, to_come, _is_held(InboxMessage.visit_id)),
+    )
+    return await session.scalar(used.limit(1)) is not None
+
+
+def _is_held(visit_id: object) -> ColumnElement[bool]:
+    return exists().where(LegalHold.visit_id == visit_id, LegalHold.lifted_at.is_(None))
