@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 _LONGEST_WAIT: Final = timedelta(hours=1)
-_TOKEN_TYPES: Final = frozenset(
+TOKEN_TYPES: Final = frozenset(
     {"/msg/missing-token", "/msg/mandatory-element-token", "/msg/jwt-validation"}
 )
 _PASSING_TYPES: Final = frozenset({"/msg/generic-timeout", "/msg/generic-error"})
@@ -86,7 +86,7 @@ def read_answer(status: int, content: Mapping[str, Any], retry_after: str, now: 
 
 
 def _sort(status: int, problem: str) -> Meaning:
-    if problem in _TOKEN_TYPES or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+    if problem in TOKEN_TYPES or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return Meaning.TOKEN
     passing = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
     is_server_fault = status >= HTTPStatus.INTERNAL_SERVER_ERROR

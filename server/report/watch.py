@@ -18,7 +18,6 @@ from sqlalchemy.orm import aliased, contains_eager
 
 from server.models import (
     Appointment,
-    Outcome,
     Report,
     ReportKind,
     Submission,
@@ -26,6 +25,7 @@ from server.models import (
     Visit,
     VisitState,
 )
+from server.report.state import TOOK_PLACE
 
 FEED_WITHIN: Final = timedelta(days=5)
 _LOOK_BACK: Final = timedelta(days=60)
@@ -112,10 +112,7 @@ async def count_owed(session: AsyncSession, now: datetime, clinician_id: str) ->
 
 
 def _owing_visits(now: datetime, clinician_id: str) -> Select[Visit]:
-    took_place = or_(
-        Visit.outcome == Outcome.COMPLETED,
-        and_(Visit.outcome == Outcome.CONVERTED_TO_IN_PERSON, Visit.admitted_at.is_not(None)),
-    )
+    took_place = and_(Visit.outcome.in_(TOOK_PLACE), Visit.admitted_at.is_not(None))
     is_signed = exists(
         select(Report.id)
         .where(Report.visit_id == Visit.id)
