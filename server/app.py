@@ -20,6 +20,7 @@ from server import (
     changes,
     checkin,
     desk,
+    fse,
     intake,
     join,
     linetest,
@@ -48,6 +49,7 @@ from server.cup.fhir import poll as fhir_poll
 from server.cup.hl7v2 import mllp
 from server.cup.outbox import delivery
 from server.db import COMMAND_SECONDS, Database
+from server.fse import delivery as fse_delivery
 from server.keyring import load_keyring
 from server.leader import LEADER, Leader, lease_of
 from server.mail.delivery import Delivery
@@ -88,6 +90,7 @@ _FEATURES = (
     mysignature,
     reporting,
     patientreport,
+    fse,
     quality,
     desk,
     intake,
@@ -98,7 +101,7 @@ _FEATURES = (
     ready,
     fhir_doors,
 )
-_CUP_WORKERS = (changes, mllp, fhir_poll, dropfolder, delivery, cuplist)
+_CUP_WORKERS = (changes, mllp, fhir_poll, dropfolder, delivery, cuplist, fse_delivery)
 
 
 def create_app(
@@ -138,6 +141,7 @@ def create_app(
     app.cleanup_ctx.append(hooks.lifetime)
     app.cleanup_ctx.append(app[READINESS].lifetime)
     _add_workers(app, mail or delivery_of(settings))
+    fse.prepare(app)
     app.on_shutdown.append(_close_hub)
     register(app, _own_routes(assets, app[HUB]))
     for feature in _FEATURES:

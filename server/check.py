@@ -23,7 +23,13 @@ from server.machine import check_machine
 from server.mail.smtp import SmtpTransport
 from server.migrations import is_current
 from server.models import Organisation, Source
-from server.reach import check_address, check_listeners, check_sms_gateway, check_valkey
+from server.reach import (
+    check_address,
+    check_gateways,
+    check_listeners,
+    check_sms_gateway,
+    check_valkey,
+)
 from server.settings import LOOPBACK_HOSTS, Settings, SmtpSecurity
 from server.turn import probe
 
@@ -54,11 +60,13 @@ async def _check_database(settings: Settings, now: datetime) -> list[Finding]:
         async with database.read(EVERY_ORGANISATION) as session:
             findings = await _look_into(session, now)
             sources = list(await session.scalars(select(Source).order_by(Source.code)))
+            bodies = list(await session.scalars(select(Organisation).order_by(Organisation.code)))
     except (OSError, SQLAlchemyError) as error:
         return [Finding(Level.BAD, f"The database cannot be reached ({type(error).__name__})")]
     finally:
         await database.close()
-    return [*findings, *await check_listeners(settings, sources)]
+    findings += await check_listeners(settings, sources)
+    return [*findings, *await check_gateways(settings, bodies, now)]
 
 
 async def _look_into(session: AsyncSession, now: datetime) -> list[Finding]:

@@ -34,6 +34,8 @@ from server.models import (
     OutboxEvent,
     PatientMessage,
     Source,
+    Submission,
+    SubmissionState,
 )
 from server.ready import READINESS, Part
 from server.services import DATABASE, HUB, SETTINGS, now_of
@@ -194,6 +196,39 @@ async def _load_letters(
 
 
 def _gauge(name: str, help_: str, *labels: str, value: int | None = None) -> GaugeMetricFamily:
+async def _load_documents(
+    session: AsyncSession, organisations: dict[OrganisationId, str], now: datetime
+) -> list[GaugeMetricFamily]:
+    """Reports on their way to the national record; refused ones wait for a person."""
+    documents = GaugeMetricFamily(
+        "accanto_fse_documents",
+        "Documents for the national record.",
+        labels=["organisation", "state"],
+    )
+    age = GaugeMetricFamily(
+        "accanto_fse_oldest_age_seconds",
+        "Age of the oldest document on its way.",
+        labels=["organisation"],
+    )
+    rows = await session.execute(
+        select(
+            Submission.organisation_id,
+            Submission.state,
+            func.count(),
+            func.min(Submission.created_at),
+        ).group_by(Submission.organisation_id, Submission.state)
+    )
+    ended = (SubmissionState.PUBLISHED, SubmissionState.REFUSED)
+    oldest: dict[OrganisationId, datetime] = {}
+    for organisation_id, state, count, first in rows:
+        documents.add_metric([organisations[organisation_id], state.value], count)
+        moment = now if state in ended else first
+        oldest[organisation_id] = min(moment, oldest.get(organisation_id, moment))
+    for organisation_id, moment in oldest.items():
+        age.add_metric([organisations[organisation_id]], (now - moment).total_seconds())
+    return [documents, age]
+
+
     """A figure of each source, or of the process when it has its ``value``."""
     if value is not None:
         return GaugeMetricFamily(name, help_, value=value)

@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from server.findings import Finding, Level, judge_clock
-from server.models import Source
+from server.models import Organisation, Source
+from server.report.gateways import Gateway, GatewayUnusable, find_loose_keys, load_gateway
 from server.settings import Settings
 from server.sources import settings_of
 from signaling.valkey import Valkey
@@ -21,6 +22,9 @@ _WITHIN_SECONDS: Final = 5.0
 _HEAD_BYTES: Final = 16 * 1024
 _DAYS_TO_RENEW: Final = 21
 _DAYS_OF_ALARM: Final = 5
+_DAYS_TO_ASK: Final = 30
+"""Certificates of the gateway are asked for at a ministry: that takes weeks."""
+_HTTPS_PORT: Final = 443
 _DATE_GRAIN_SECONDS: Final = 1.0
 _AWAY: Final = (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
@@ -127,6 +131,41 @@ class _Nobody:
 
     def on_push(self, channel: bytes, payload: bytes) -> None:
         """No channel was asked for."""
+
+
+async def check_gateways(
+    settings: Settings, organisations: Iterable[Organisation], now: datetime
+) -> list[Finding]:
+    """Of each organisation that publishes to the national record: files, certificates, and
+    whether its gateway is there."""
+    findings: list[Finding] = []
+    for organisation in organisations:
+        try:
+            gateway = load_gateway(settings, organisation.code, now)
+        except GatewayUnusable as unusable:
+            text = f"The FSE gateway of {organisation.code} cannot be used: {unusable.text}"
+            findings.append(Finding(Level.BAD, text))
+            continue
+        if gateway is None:
+            continue
+        findings.append(await _check_gateway(organisation.code, gateway, now))
+        for name in find_loose_keys(settings, organisation.code):
+            text = f"Others can read {name} of the FSE gateway of {organisation.code}: chmod 600"
+            findings.append(Finding(Level.BAD, text))
+    return findings
+
+
+async def _check_gateway(code: str, gateway: Gateway, now: datetime) -> Finding:
+    parts = urlsplit(gateway.url)
+    host, port = parts.hostname or "", parts.port or _HTTPS_PORT
+    try:
+        await _knock(host, port, gateway.tls)
+    except _AWAY as error:
+        text = f"The FSE gateway of {code} cannot be reached at {host} ({type(error).__name__})"
+        return Finding(Level.BAD, text)
+    days = (gateway.ends_at - now).days
+    text = f"The FSE gateway of {code} answers at {host}; its certificates end in {days} days"
+    return Finding(Level.WARNING if days < _DAYS_TO_ASK else Level.GOOD, text)
 
 
 async def check_valkey(settings: Settings) -> list[Finding]:

@@ -27,7 +27,10 @@ from server.models import (
     Note,
     NoteTemplate,
     Phrase,
+    Report,
     Source,
+    Submission,
+    SubmissionState,
     User,
     Visit,
     VisitState,
@@ -155,6 +158,10 @@ STAFF: dict[str, set[str]] = {
     "POST /admin/quarantine/{message_id}/discard": ADMINISTRATOR,
     "GET /admin/outbox": ADMINISTRATOR,
     "POST /admin/outbox/{event_id}/retry": ADMINISTRATOR,
+    "GET /admin/fse": ADMINISTRATOR,
+    "POST /admin/fse/{submission_id}/retry": ADMINISTRATOR,
+    "GET /fse": {"clinician", "manager"},
+    "POST /fse/{submission_id}/retry": CLINICIAN,
     "GET /admin/phases": ADMINISTRATOR,
     "GET /admin/retention": ADMINISTRATOR,
     "POST /admin/retention": ADMINISTRATOR,
@@ -200,7 +207,7 @@ ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator"
 NOTHING = dict.fromkeys(
     (
         "source_id", "message_id", "event_id", "run_id", "file_id", "template_id", "phrase_id",
-        "report_id",
+        "submission_id", "report_id",
     ),
     "0" * 16,
 )
@@ -239,6 +246,7 @@ async def make_objects(
     )
     async with database.begin(visit.organisation_id) as session:
         session.add_all([template, phrase])
+    submission = await add_refused_report(database, visit)
     return {
         "source_id": source.id,
         "message_id": message.id,
@@ -247,8 +255,39 @@ async def make_objects(
         "report_id": await add_signed_report(database, keyring, visit),
         "file_id": file.id,
         "template_id": template.id,
+        "submission_id": submission.id,
+        "report_id": await add_signed_report(database, keyring, visit),
         "phrase_id": phrase.id,
     }
+
+async def add_refused_report(database: Database, visit: Visit) -> Submission:
+    """A document that the national record has refused."""
+    now, id_ = datetime.now(UTC), new_id()
+    report = Report(
+        id=id_,
+        organisation_id=visit.organisation_id,
+        visit_id=visit.id,
+        set_id=id_,
+        sealed_content=b"",
+        author_id=visit.appointment.clinician_id,
+        created_at=now,
+        signed_at=now,
+    )
+    submission = Submission(
+        id=new_id(),
+        organisation_id=visit.organisation_id,
+        report_id=id_,
+        state=SubmissionState.REFUSED,
+        next_try_at=now,
+        created_at=now,
+        changed_at=now,
+    )
+    async with database.begin(visit.organisation_id) as session:
+        session.add(report)
+        await session.flush()
+        session.add(submission)
+    return submission
+
 
 
 async def ask(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from server.administration import (
+    fsepages,
     messagepages,
     outboxpages,
     overview,
@@ -43,6 +44,8 @@ ROUTES: Final = (
     ),
     Route("GET", "/admin/outbox", outboxpages.list_events, ADMINISTRATOR),
     Route("POST", "/admin/outbox/{event_id}/retry", outboxpages.retry, ADMINISTRATOR),
+    Route("GET", "/admin/fse", fsepages.show_queue, ADMINISTRATOR),
+    Route("POST", "/admin/fse/{submission_id}/retry", fsepages.retry, ADMINISTRATOR),
     Route("GET", "/admin/phases", phasepages.show_phases, ADMINISTRATOR),
     Route("POST", "/admin/phases", phasepages.save_phase, ADMINISTRATOR),
     Route("POST", "/admin/phases/review", phasepages.review_phase, ADMINISTRATOR),

@@ -7,6 +7,7 @@ from aiohttp import web
 from server.administration.health import find_troubles, load_health
 from server.administration.show import render
 from server.auth import actor_of
+from server.fse.status import load_status
 from server.models import Organisation
 from server.services import DATABASE, now_of
 
