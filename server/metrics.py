@@ -123,6 +123,7 @@ async def _load_families(session: AsyncSession, now: datetime) -> list[GaugeMetr
         *await _load_inbox(session, sources, now),
         *await _load_outbox(session, sources, now),
         await _load_letters(session, organisations),
+        *await _load_documents(session, organisations, now),
     ]
 
 
@@ -195,7 +196,6 @@ async def _load_letters(
     return letters
 
 
-def _gauge(name: str, help_: str, *labels: str, value: int | None = None) -> GaugeMetricFamily:
 async def _load_documents(
     session: AsyncSession, organisations: dict[OrganisationId, str], now: datetime
 ) -> list[GaugeMetricFamily]:
@@ -229,6 +229,7 @@ async def _load_documents(
     return [documents, age]
 
 
+def _gauge(name: str, help_: str, *labels: str, value: int | None = None) -> GaugeMetricFamily:
     """A figure of each source, or of the process when it has its ``value``."""
     if value is not None:
         return GaugeMetricFamily(name, help_, value=value)

@@ -252,13 +252,13 @@ async def make_objects(
         "message_id": message.id,
         "event_id": event.id,
         "run_id": run.id,
-        "report_id": await add_signed_report(database, keyring, visit),
         "file_id": file.id,
         "template_id": template.id,
+        "phrase_id": phrase.id,
         "submission_id": submission.id,
         "report_id": await add_signed_report(database, keyring, visit),
-        "phrase_id": phrase.id,
     }
+
 
 async def add_refused_report(database: Database, visit: Visit) -> Submission:
     """A document that the national record has refused."""
@@ -287,7 +287,6 @@ async def add_refused_report(database: Database, visit: Visit) -> Submission:
         await session.flush()
         session.add(submission)
     return submission
-
 
 
 async def ask(

@@ -18,10 +18,12 @@ async def show_overview(request: web.Request) -> web.StreamResponse:
     async with request.app[DATABASE].read(actor.organisation) as session:
         organisation = await session.get_one(Organisation, actor.organisation)
         health = await load_health(session, now)
+        queue = await load_status(session)
     return render(
         request,
         "overview",
         organisation=organisation,
         health=health,
+        queue=queue,
         findings=find_troubles(health, now),
     )
