@@ -568,6 +568,7 @@ async def test_one_consent_is_for_one_photo(
     answers = await asyncio.gather(*(send_still(patient, visit, consent) for _ in range(3)))
 
     assert sorted(answer.status for answer in answers) == [200, 409, 409]
+    assert {json.loads(one.text)["code"] for one in answers if one.status == 409} == {"sent_before"}
     assert len(stored(site)) == 1
 
 

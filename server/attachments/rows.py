@@ -34,6 +34,12 @@ _OPEN_PHASES = frozenset({LinkPhase.CHECK_IN, LinkPhase.ROOM})
 _LIVE = frozenset({VisitState.WAITING, VisitState.IN_VISIT})
 
 
+class SentBefore(Conflict):
+    """The answer to the same sending was lost: what is sent again is there."""
+
+    code = "sent_before"
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A row and what is sealed in it."""
@@ -98,13 +104,13 @@ async def require_room_for_one(
     """One consent is for one picture.
 
     :raises FileRefused: the visit has as many files as it may have.
-    :raises Conflict: the picture of this consent is there.
+    :raises SentBefore: the picture of this consent is there.
     """
     count = select(func.count(Attachment.id)).where(Attachment.visit_id == row.visit_id)
     if row.consented_at is not None and await session.scalar(
         count.where(Attachment.consented_at == row.consented_at)
     ):
-        raise Conflict("the consent has been used")
+        raise SentBefore
     if (await session.scalar(count) or 0) >= request.app[SETTINGS].files_per_visit:
         raise FileRefused(Problem.TOO_MANY_FILES)
 
@@ -121,7 +127,8 @@ async def add_file(
     first, and taken away again when the row cannot be written.
 
     :raises FileRefused: there are too many.
-    :raises Conflict: the visit is over, or the consent has been used.
+    :raises SentBefore: the picture of this consent is there.
+    :raises Conflict: the visit is over.
     """
     database, keyring = request.app[DATABASE], request.app[KEYRING]
     folder = request.app[FILES]

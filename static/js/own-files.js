@@ -46,8 +46,8 @@ export function sendForm(url, form, onProgress) {
     request.upload.addEventListener("progress", ({ loaded, total }) => onProgress(loaded / (total || 1)));
     request.addEventListener("load", () => {
       if (request.status < 300) return resolve(request.response);
-      if (request.status === 409) return reject(new Error("over"));
-      reject(new Error(request.response?.reason ?? "offline"));
+      const { code = "", reason = "offline" } = request.response ?? {};
+      reject(new Error(code === "conflict" ? "over" : code === "sent_before" ? code : reason));
     });
     for (const failure of ["error", "timeout", "abort"]) {
       request.addEventListener(failure, () => reject(new Error("offline")));

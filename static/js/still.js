@@ -22,6 +22,7 @@ import { takePicture } from "./photo.js";
 /** @type {Step[]} */
 const STEPS = ["ask", "camera", "review"];
 const ASK_AGAIN_MS = 3000;
+const SAY_NO_TIMES = 20;
 const DONE_MS = 8000;
 
 export class Still {
@@ -168,21 +169,30 @@ export class Still {
     this.#disable(true);
     this.#sayProblem("");
     show("still-progress", true);
-    try {
-      await sendForm(this.#url, form, (part) => this.#progress(part));
-      this.#finish(_("The photo is sent. The doctor sees it."));
-    } catch (refusal) {
-      if (refusal instanceof Error && refusal.message === "over") this.#finish();
-      else this.#sayProblem(_("It was not sent: the line is weak. Try again, please."));
-    }
+    const sent = await sendForm(this.#url, form, (part) => this.#progress(part)).catch((refusal) => refusal);
+    const reason = sent instanceof Error ? sent.message : "";
+    if (reason === "" || reason === "sent_before") this.#finish(_("The photo is sent. The doctor sees it."));
+    else if (reason === "over") this.#finish();
+    else this.#sayProblem(_("It was not sent: the line is weak. Try again, please."));
     show("still-progress", false);
     this.#disable(false);
   }
 
   #decline() {
-    const body = { ask: this.#ask, is_agreed: false };
-    post(`${this.#url}/answer`, body).catch(() => undefined);
+    this.#sayNo(this.#ask);
     this.#finish(_("No photo was sent. The visit goes on."));
+  }
+
+  /**
+   * The doctor hears of it also when the line is down just now.
+   * @param {string} ask
+   */
+  async #sayNo(ask) {
+    for (let left = SAY_NO_TIMES; left > 0 && ask === this.#ask; left--) {
+      const answer = await post(`${this.#url}/answer`, { ask, is_agreed: false }).catch(() => null);
+      if (answer) return;
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    }
   }
 
   /** @param {string} [words] */
