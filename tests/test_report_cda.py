@@ -160,8 +160,9 @@ def test_any_text_makes_a_valid_document(
 
 
 def strange(text: str, name: str, code: str) -> ReportContent:
-    """A content with texts from anywhere in every place that a person fills."""
-    coding = Coding(system="icd9_cm", code=code, display=name)
+    """A content with texts from anywhere in every place that a person fills. Codes come from
+    lists: one that looks like ICD-9-CM and is none is theirs to keep out."""
+    coding = Coding(system="icd9_cm", code=f"{code}~", display=f"Voce {name}")
     return changed(
         sections={Section.FINDINGS: f"Esito: {text}", Section.DIAGNOSIS: text},
         question_codes=[coding],

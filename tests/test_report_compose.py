@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -55,6 +56,7 @@ from server.sealed import (
     seal_codice_fiscale,
 )
 from tests.conftest import ROSA, Cast, MakeVisit, Team
+from tests.reports import Validator, open_validator
 
 BEGAN = datetime(2026, 11, 20, 9, 3, tzinfo=UTC)
 ENDED = BEGAN + timedelta(minutes=21)
@@ -176,6 +178,11 @@ def _measure(session: AsyncSession, team: Team, visit_id: str) -> None:
             cause="network_down",
         )
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def validator() -> Iterator[Validator]:
+    yield from open_validator()
 
 
 @pytest.fixture
@@ -341,6 +348,20 @@ async def test_patients_are_known_by_what_they_have(
         street="Via Roma 1", postal_code="50053", city="Empoli", country="Italia"
     )
     assert patient.birth_place == Address()
+
+
+@pytest.mark.parametrize("identity", [CODELESS, ROSA])
+async def test_what_is_composed_passes_the_national_rules(
+    database: Database,
+    keyring: Keyring,
+    cast: Cast,
+    make_visit: MakeVisit,
+    validator: Validator,
+    identity: Identity,
+) -> None:
+    desk = await finished(database, keyring, cast, make_visit, identity=identity)
+
+    assert validator.errors(render_cda(await desk.compose())) == []
 
 
 async def test_our_own_number_needs_a_region(

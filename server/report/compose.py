@@ -233,8 +233,8 @@ def _sections_of(note: NoteContent, details: Details) -> dict[Section, str]:
 
 
 def _services_of(note: NoteContent, details: Details) -> list[Coding]:
-    if note.services:
-        return _clean_codes(note.services)
+    if done := _clean_codes(note.services):
+        return done
     booked = Coding(
         system="services",
         code=clean_line(details.service_code),
@@ -246,6 +246,7 @@ def _services_of(note: NoteContent, details: Details) -> list[Coding]:
 
 
 def _clean_codes(codings: Iterable[Coding]) -> list[Coding]:
+    """One that says nothing is left out."""
     return [
         Coding(
             system=coding.system,
@@ -254,6 +255,7 @@ def _clean_codes(codings: Iterable[Coding]) -> list[Coding]:
             list_version=coding.list_version,
         )
         for coding in codings
+        if clean_line(coding.code + coding.display)
     ]
 
 

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 from server.i18n import ROME
 from server.report.content import Address, ReportContent
 from server.report.fhir import rules
-from server.report.texts import clean
+from server.report.texts import clean, clean_line
 
 Resource = dict[str, Any]
 
@@ -30,6 +30,7 @@ def instant(when: datetime) -> str:
 
 def coded(system: str, code: str, display: str = "") -> Resource:
     """A CodeableConcept of one code; of its words alone where there is no code."""
+    code, display = clean_line(code), clean_line(display)
     if not code:
         return {"text": display}
     return {"coding": [{"system": system, "code": code} | told(display=display)]}
