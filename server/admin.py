@@ -12,7 +12,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from recordings.vault import SealBroken
 from server.carryover import bring_up_to_date
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
@@ -46,11 +45,7 @@ async def check_root_key(settings: Settings) -> None:
     """
     keyring = load_keyring(settings.data_dir)
     async with open_database(settings) as database, database.read(EVERY_ORGANISATION) as session:
-        try:
-            await check_keys(keyring, session)
-        except SealBroken as error:
-            text = "A key of the database was altered: bring a backup back"
-            raise CommandFailed(text) from error
+        await check_keys(keyring, session)
 
 
 @asynccontextmanager
@@ -74,8 +69,9 @@ async def add_organisation(
 ) -> None:
     """Store an organisation with its keys and its empty session log.
 
-    :raises CommandFailed: the code is taken.
+    :raises CommandFailed: the code is taken, or our root key is not the one of the others.
     """
+    await check_keys(keyring, session)
     known = select(Organisation.id).where(Organisation.code == organisation.code)
     if await session.scalar(known) is not None:
         raise CommandFailed(f"There is already an organisation with the code {organisation.code}")

@@ -34,7 +34,6 @@ _TABLE = sa.table(
     sa.column("sealed_raw", sa.LargeBinary),
     sa.column("created_at", UtcDateTime),
 )
-_ALTERED = "A key of the database was altered, nothing is done: bring a backup back"
 _WORDS = {"already_cancelled": "unreadable"}
 """What has no word of its own any more."""
 
@@ -66,11 +65,8 @@ async def bring_up_to_date(database: Database, keyring: Keyring) -> None:
         rejected = await _take_rejected_rows(connection)
         await connection.run_sync(upgrade)
         async with _session_over(connection) as session:
-            try:
-                await check_keys(keyring, session)
-                await _quarantine(keyring, session, rejected)
-            except SealBroken as error:
-                raise CommandFailed(_ALTERED) from error
+            await check_keys(keyring, session)
+            await _quarantine(keyring, session, rejected)
 
 
 def _session_over(connection: AsyncConnection) -> AsyncSession:
@@ -92,7 +88,11 @@ async def _quarantine(
     """They wait for a person, as such rows do now. 0.1.0 did not keep the header of the file, so
     they can be read and put aside, and come in again with the file."""
     for row in rejected:
-        raw = await keyring.unseal(session, row.place, row.sealed_raw)
+        try:
+            raw = await keyring.unseal(session, row.place, row.sealed_raw)
+        except SealBroken as error:
+            text = f"The rejected row {row.id} was altered: nothing is done"
+            raise CommandFailed(text) from error
         said = f"|{hashlib.sha256(raw).hexdigest()}"
         message = InboxMessage(
             id=row.id,

@@ -12,7 +12,7 @@ from typing import Final
 from server.backup import Half, find_backups, load_manifest
 from server.errors import CommandFailed
 from server.findings import Finding, Level
-from server.keyring import ROOT_KEY_FILE, load_keyring
+from server.keyring import FORMER_ROOT_FILE, INSTALLATION_FILE, ROOT_KEY_FILE, load_keyring
 from server.settings import SETTINGS_FILE, Settings
 
 _MIB: Final = 1 << 20
@@ -38,20 +38,28 @@ def check_machine(settings: Settings, now: datetime) -> list[Finding]:
 
 def _check_keys(settings: Settings) -> list[Finding]:
     try:
-        load_keyring(settings.data_dir)
+        keyring = load_keyring(settings.data_dir)
     except CommandFailed as error:
         return [Finding(Level.BAD, str(error))]
+    owners = _check_owners(settings.data_dir)
+    if keyring.roots.former:
+        text = "A rotation of the root key is not finished: run 'accanto keys rewrap'"
+        return [owners, Finding(Level.WARNING, text)]
+    if keyring.roots.current.is_remote:
+        text = f"The root key is in {keyring.roots.current.place}: a stolen disk is covered"
+        return [owners, Finding(Level.GOOD, text)]
     text = (
         f"The root key ({ROOT_KEY_FILE}) is in the data folder, beside what it seals: "
         "a stolen disk is not covered"
     )
-    return [_check_owners(settings.data_dir), Finding(Level.WARNING, text)]
+    return [owners, Finding(Level.WARNING, text)]
 
 
 def _check_owners(data_dir: Path) -> Finding:
     """Nobody else may read the folder, the keys or the settings, or put others in their place."""
     owner = os.geteuid()
-    names = (Path(), ROOT_KEY_FILE.parent, ROOT_KEY_FILE, Path(SETTINGS_FILE))
+    secret = (ROOT_KEY_FILE, FORMER_ROOT_FILE, INSTALLATION_FILE, Path(SETTINGS_FILE))
+    names = (Path(), ROOT_KEY_FILE.parent, *secret)
     for path in (data_dir / name for name in names):
         if not path.exists():
             continue
@@ -61,7 +69,7 @@ def _check_owners(data_dir: Path) -> Finding:
         if stat.S_IMODE(found.st_mode) & 0o077:
             right = "700" if path.is_dir() else "600"
             return Finding(Level.BAD, f"{path} is open to others: run chmod {right} on it")
-    return Finding(Level.GOOD, "The root key is readable by its owner only")
+    return Finding(Level.GOOD, "The keys are readable by their owner only")
 
 
 # ---- disk and log ------------------------------------------------------------------------

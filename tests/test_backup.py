@@ -405,11 +405,14 @@ async def test_halves_must_belong_together(settings: Settings, tmp_path: Path) -
     second = await take_backup(settings, tmp_path / "d", tmp_path / "k", NOW + timedelta(hours=1))
 
     with pytest.raises(CommandFailed, match="belong to another backup"):
-        await restore_backup(tmp_path / "home", first.data, second.keys)
+        await restore_backup(tmp_path / "home", second.data, first.keys)
     with pytest.raises(CommandFailed, match="not the keys half"):
         await restore_backup(tmp_path / "home", first.data, first.data)
     shutil.rmtree(second.keys)
-    with pytest.raises(CommandFailed, match="is no backup"):
+    with pytest.raises(CommandFailed, match="belong to another backup"):
+        await restore_backup(tmp_path / "home", tmp_path / "d", tmp_path / "k")
+    shutil.rmtree(first.keys)
+    with pytest.raises(CommandFailed, match="no whole backup of the keys"):
         await restore_backup(tmp_path / "home", tmp_path / "d", tmp_path / "k")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,19 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recordings.vault import SealBroken
+from recordings.vault import SealBroken, unseal
 from server.db import Database, OrganisationId
 from server.errors import CommandFailed
-from server.keyring import ROOT_KEY_FILE, Keyring, Place, RootKeyWrong, load_keyring
+from server.keyring import (
+    ROOT_KEY_FILE,
+    Keyring,
+    Place,
+    RootKeyWrong,
+    Secret,
+    Wrapper,
+    load_keyring,
+)
+from server.keyring.cache import KeyCache
 from server.models import DataKey, OrganisationKey
 from tests.conftest import Cast
 
@@ -265,3 +276,64 @@ async def test_a_key_of_a_rolled_back_act_is_not_used_again(
     after_restart = load_keyring(data_dir)
     async with database.read(organisation) as session:
         assert await after_restart.unseal(session, place, sealed) == b"kept"
+
+
+async def test_key_for_bytes_outside_the_database(
+    keyring: Keyring, database: Database, cast: Cast, session: AsyncSession, place: Place
+) -> None:
+    key_id, key = await keyring.data_key(session, place)
+    sealed = await keyring.seal(session, place, TEXT)
+
+    assert await keyring.data_key(session, place) == (key_id, key)
+    assert await _fresh(keyring).find_data_key(session, place.organisation, key_id) == key
+    assert sealed[4:20] == key_id.encode()
+    assert unseal(key, place.context(key_id), sealed[20:]) == TEXT
+    async with database.read(cast.emilia.organisation.id) as other:
+        for wanted in (key_id, "0" * 16):
+            with pytest.raises(SealBroken):
+                await keyring.find_data_key(other, cast.emilia.organisation.id, wanted)
+
+
+def test_a_thousand_keys_are_kept_for_five_minutes() -> None:
+    now = 0.0
+    cache = KeyCache(lambda: now)
+    organisation = OrganisationId("o")
+    for number in range(1001):
+        cache.keep(organisation, f"visit:{number}", f"id{number}", Secret(b"k"))
+
+    assert len(cache) == 1000
+    assert cache.find(organisation, "id0") is None
+    assert cache.find_of(organisation, "visit:1000") == ("id1000", b"k")
+    assert cache.find(OrganisationId("p"), "id1000") is None
+    cache.forget(organisation, "visit:1000")
+    assert cache.find(organisation, "id1000") is None
+    now = 299.0
+    assert cache.find(organisation, "id999") == b"k"
+    now = 300.0
+    assert cache.find(organisation, "id999") is None
+    assert len(cache) == 0
+
+
+def test_keys_do_not_show_themselves(keyring: Keyring, data_dir: Path) -> None:
+    key = (data_dir / ROOT_KEY_FILE).read_bytes()
+    secret = Secret(key)
+    shown = [
+        repr(secret), str(secret), f"{secret}", f"{secret!r:>40}", "%s %r" % (secret, secret),  # noqa: UP031
+        repr(keyring), repr(keyring.roots.current), repr({"key": secret}), repr(Wrapper(key)),
+        str(vars(keyring)), repr(keyring.derive("x")),
+    ]  # fmt: skip
+
+    assert not any(repr(key)[2:10] in text or key.hex()[:8] in text for text in shown)
+    assert "<sealed>" in shown[0]
+
+
+def test_server_closes_its_memory() -> None:
+    """PR_GET_DUMPABLE is 3 in <linux/prctl.h>."""
+    code = (
+        "import ctypes, resource; from server.hygiene import close_memory; close_memory();"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "0 (0, 0)\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, joinedload
@@ -17,7 +17,7 @@ from recordings.vault import SealBroken
 from server import sealed
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
-from server.keyring import Keyring
+from server.keyring import Keyring, Shredded
 from server.models import (
     Appointment,
     Attachment,
@@ -38,6 +38,8 @@ from server.models import (
 )
 from server.totp import open_second_factor
 
+_TRIED: Final = 200
+"""Rows of a column, in search of one that was not shredded."""
 Opener = Callable[[Keyring, AsyncSession, Any], Awaitable[object]]
 
 
@@ -86,19 +88,28 @@ async def prove(database: Database, keyring: Keyring) -> list[str]:
 async def _open_one_of_each(keyring: Keyring, session: AsyncSession) -> str:
     opened = 0
     for column, open_row in OPENERS.items():
-        statement = select(column.class_).where(column.is_not(None)).limit(1)
+        statement = select(column.class_).where(column.is_not(None)).limit(_TRIED)
         if column.class_ is User:
             statement = statement.options(joinedload(User.organisation))
-        row = await session.scalar(statement)
-        if row is None:
-            continue
         try:
-            await open_row(keyring, session, row)
+            opened += await _open_first(keyring, session, statement, open_row)
         except (SealBroken, NoResultFound) as error:
             name = f"{column.class_.__tablename__}.{column.key}"
             raise CommandFailed(f"The keys do not open {name}: they are of other data") from error
-        opened += 1
     return f"the keys open {opened} of {len(OPENERS)} sealed columns, the others are empty"
+
+
+async def _open_first(
+    keyring: Keyring, session: AsyncSession, statement: Select[Any], open_row: Opener
+) -> bool:
+    """Open the first row that was not shredded; whether there is one."""
+    for row in list(await session.scalars(statement)):
+        try:
+            await open_row(keyring, session, row)
+        except Shredded:
+            continue
+        return True
+    return False
 
 
 async def _count_log(session: AsyncSession) -> str:

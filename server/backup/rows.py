@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import Connection, MetaData, Table, func, insert, select, text
 
 from server.backup.manifest import Half, TableEntry, create_file, sync_file
+from server.db import Base
 from server.models import DataKey, OrganisationKey, UserSession
 
 _OF_THE_KEYS: Final = frozenset({DataKey.__tablename__, OrganisationKey.__tablename__})
@@ -55,13 +56,22 @@ def export_table(connection: Connection, table: Table, folder: Path) -> TableEnt
 
 
 def import_table(connection: Connection, table: Table, entry: TableEntry, folder: Path) -> int:
-    """Read one table back; returns how many rows there are now."""
+    """Read one table back; returns how many rows there are now. Keys that are newer than the
+    data may be of an organisation that is not there: they are left out."""
+    known = _load_organisations(connection) if half_of(table) is Half.KEYS else None
     for rows in _read_packets(folder / entry.path):
         values = [dict(zip(entry.columns, row, strict=True)) for row in rows]
-        connection.execute(insert(table), values)
+        if known is not None:
+            values = [value for value in values if value["organisation_id"] in known]
+        if values:
+            connection.execute(insert(table), values)
     if connection.dialect.name == "postgresql":
         _go_on_counting(connection, table)
     return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def _load_organisations(connection: Connection) -> set[str]:
+    return set(connection.scalars(select(Base.metadata.tables["organisation"].c.id)))
 
 
 def _read_packets(path: Path) -> Iterator[list[list[Any]]]:

@@ -38,12 +38,13 @@ from server.backup.manifest import (
 from server.backup.rows import export_table, half_of, load_tables
 from server.db import Database
 from server.errors import CommandFailed
-from server.keyring import ROOT_KEY_FILE, Keyring, load_keyring
+from server.keyring import FORMER_ROOT_FILE, ROOT_KEY_FILE, Keyring, load_keyring
 from server.migrations import find_revision
 from server.models import new_id
 from server.settings import SETTINGS_FILE, Settings
 
 _LOCK_FILE: Final = ".accanto-backup.lock"
+_ROOT_KEYS: Final = frozenset({ROOT_KEY_FILE, FORMER_ROOT_FILE})
 _KEY_SUFFIXES: Final = frozenset({".key", ".pem", ".p12", ".pfx"})
 
 
@@ -60,9 +61,16 @@ class Taken:
 
 
 async def take_backup(
-    settings: Settings, to: Path, keys_to: Path, now: datetime, keep: int | None = None
+    settings: Settings,
+    to: Path,
+    keys_to: Path,
+    now: datetime,
+    keep: int | None = None,
+    *,
+    with_root: bool = True,
 ) -> Taken:
-    """Write both halves; with ``keep`` only that many of the newest stay in each folder.
+    """Write both halves; with ``keep`` only that many of the newest stay in each folder. The keys
+    are useless without the root key: leave it out where its shares or a transit service hold it.
 
     :raises CommandFailed: the two places are not apart, another backup runs, the disk is full.
     """
@@ -71,7 +79,7 @@ async def take_backup(
         with ExitStack() as locks:
             for place in places.values():
                 locks.enter_context(_locked(place))
-            return await _take(settings, places, now, keep)
+            return await _take(settings, places, now, keep, with_root=with_root)
     except OSError as error:
         raise CommandFailed(f"The backup could not be written: {error.strerror}") from error
 
@@ -104,7 +112,12 @@ def _locked(place: Path) -> Iterator[None]:
 
 
 async def _take(
-    settings: Settings, places: dict[Half, Path], now: datetime, keep: int | None
+    settings: Settings,
+    places: dict[Half, Path],
+    now: datetime,
+    keep: int | None,
+    *,
+    with_root: bool,
 ) -> Taken:
     made, keyring = new_id(), load_keyring(settings.data_dir)
     folders = {half: place / f"{PARTIAL}{made}" for half, place in places.items()}
@@ -112,7 +125,7 @@ async def _take(
         for folder in folders.values():
             folder.mkdir(mode=0o700)
         revision, tables = await _export(settings, folders)
-        _copy_files(settings, folders)
+        _copy_files(settings, folders, with_root=with_root)
         manifests = {
             half: Manifest(
                 format=FORMAT,
@@ -175,13 +188,14 @@ def _export_all(connection: Connection, folders: dict[Half, Path]) -> dict[Half,
     return tables
 
 
-def _copy_files(settings: Settings, folders: dict[Half, Path]) -> None:
+def _copy_files(settings: Settings, folders: dict[Half, Path], *, with_root: bool) -> None:
     """What else is in the data folder. A file that goes meanwhile was fetched by its owner."""
     database = settings.sqlite_file.name
     for path in sorted(settings.data_dir.rglob("*")):
         name = path.relative_to(settings.data_dir)
         is_database = len(name.parts) == 1 and path.name.startswith(database)
-        if is_database or path.is_symlink() or not path.is_file():
+        is_left_out = is_database or (name in _ROOT_KEYS and not with_root)
+        if is_left_out or path.is_symlink() or not path.is_file():
             continue
         try:
             content = path.open("rb")

@@ -21,6 +21,7 @@ from server.errors import CommandFailed
 from server.keyring import Keyring, load_keyring
 from server.keys.escrow import NEEDED, join_shares, put_root_back, save_shares, split_root
 from server.keys.rootchange import note_everywhere, rewrap_under_root, rotate_root
+from server.keys.rotation import check_keys
 from server.keys.rotation import rewrap as rewrap_organisation
 from server.keys.rotation import rotate as rotate_organisation
 from server.keys.shredding import shred_visit
@@ -238,8 +239,12 @@ async def _shred(settings: Settings, visit_id: str, now: datetime) -> bool:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
+    """The database and the keys, which are those of this database."""
+    keyring = load_keyring(settings.data_dir)
     async with admin.open_database(settings) as database:
-        yield database, load_keyring(settings.data_dir)
+        async with database.read(EVERY_ORGANISATION) as session:
+            await check_keys(keyring, session)
+        yield database, keyring
 
 
 async def _choose(database: Database, code: str | None) -> list[Organisation]:

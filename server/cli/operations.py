@@ -31,8 +31,15 @@ _folder = click.Path(path_type=Path, file_okay=False)
 @click.option("--to", type=_folder, help="Folder of the data; else ACCANTO_BACKUP_DIR.")
 @click.option("--keys-to", type=_folder, help="Folder of the keys; else ACCANTO_BACKUP_KEYS_DIR.")
 @click.option("--keep", type=click.IntRange(min=1), help="Remove all but so many of the newest.")
+@click.option("--without-root-key", "is_rootless", is_flag=True, help="Its shares will be needed.")
 @data_option
-def backup(to: Path | None, keys_to: Path | None, keep: int | None, data_dir: Path | None) -> None:
+def backup(
+    to: Path | None,
+    keys_to: Path | None,
+    keep: int | None,
+    is_rootless: bool,
+    data_dir: Path | None,
+) -> None:
     """Take a backup, also of a server that is running.
 
     Data and keys go to two folders: one without the other opens nothing. Both are needed to
@@ -43,7 +50,8 @@ def backup(to: Path | None, keys_to: Path | None, keep: int | None, data_dir: Pa
     keys_to = keys_to or _folder_of(
         settings.backup_keys_dir, "--keys-to", "ACCANTO_BACKUP_KEYS_DIR"
     )
-    taken = run(take_backup(settings, to, keys_to, datetime.now(UTC), keep))
+    now = datetime.now(UTC)
+    taken = run(take_backup(settings, to, keys_to, now, keep, with_root=not is_rootless))
     click.echo(f"Data   {taken.data}")
     click.echo(f"Keys   {taken.keys}")
     click.echo(f"{taken.rows} rows, {taken.size_bytes} bytes; {taken.removed} older removed.")
@@ -62,7 +70,9 @@ def _folder_of(setting: str, option: str, name: str) -> Path:
 def restore(data_from: Path, keys_from: Path, data_dir: Path | None) -> None:
     """Bring a backup back into a data folder and a database that are empty.
 
-    Of a folder with several backups the newest is taken. The settings come from the backup unless
+    Of a folder with several backups the newest is taken. Older data go with newer keys: what was
+    shredded since stays shredded. Where the keys are without the root key, bring it back before
+    ('accanto keys restore'). The settings come from the backup unless
     the data folder has an accanto.env already. Nobody stays logged in.
     """
     folder = load_settings(data_dir).data_dir

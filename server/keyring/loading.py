@@ -36,12 +36,17 @@ class _Installation(msgspec.Struct, frozen=True):
     wrapped: str
 
 
-def load_keyring(data_dir: Path, *, create: bool = False) -> Keyring:
+def load_keyring(
+    data_dir: Path, *, create: bool = False, installation_from: Path | None = None
+) -> Keyring:
     """The keys of a data folder; with ``create`` what is missing is made, on the first start.
+    The secret of the installation may be taken from elsewhere, if it is there.
 
     :raises CommandFailed: says what is missing, open to others, damaged or away, and what to do.
     """
     roots = load_roots(data_dir, create=create)
+    if installation_from is not None and (installation_from / INSTALLATION_FILE).exists():
+        return Keyring(roots, _load_installation(installation_from, roots, create=False))
     return Keyring(roots, _load_installation(data_dir, roots, create=create))
 
 
@@ -52,7 +57,7 @@ def load_roots(data_dir: Path, *, create: bool = False) -> Roots:
     """
     settings = load_settings(data_dir)
     path, former = data_dir / ROOT_KEY_FILE, data_dir / FORMER_ROOT_FILE
-    files = [FileRoot(_read_key(former), str(former))] if former.exists() else []
+    files = _read_former(former)
 
     def reload() -> Roots:
         return load_roots(data_dir)
@@ -148,6 +153,18 @@ def _read_installation(data_dir: Path) -> _Installation | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise CommandFailed(f"{path} is damaged: put its copy back") from error
+
+
+def _read_former(path: Path) -> list[FileRoot]:
+    """It goes while others look when its rotation is finished."""
+    if not path.exists():
+        return []
+    try:
+        return [FileRoot(_read_key(path), str(path))]
+    except CommandFailed:
+        if path.exists():
+            raise
+        return []
 
 
 def _read_key(path: Path) -> Secret:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from recordings.vault import SealBroken
 from server.audit import Act, ActorRole, Entry, append
 from server.db import Base, Database, OrganisationId
-from server.errors import Conflict
+from server.errors import CommandFailed, Conflict
 from server.keyring import KEK, Keyring, Wrapper, check_value, data_key_aad
 from server.models import DataKey, OrganisationKey
 
@@ -192,15 +192,20 @@ async def check_keys(keyring: Keyring, session: AsyncSession) -> None:
     values. What a transit service wraps is only asked for where there is none yet.
 
     :raises RootKeyWrong: by another root key than ours.
-    :raises SealBroken: a row was altered.
+    :raises CommandFailed: a row was altered.
     """
-    for row in await session.scalars(select(OrganisationKey)):
+    for row in list(await session.scalars(select(OrganisationKey))):
         root = keyring.roots.find(row.root_id)
         if row.root_id and root.is_remote:
             continue
-        secret = await keyring.open_organisation_key(row)
-        row.check_value = row.check_value or check_value(secret)
-        row.root_id = root.id
-        if row.check_value != check_value(secret):
-            raise SealBroken
+        try:
+            found = check_value(await keyring.open_organisation_key(row))
+        except SealBroken:
+            found = ""
+        if found != (row.check_value or found) or not found:
+            raise CommandFailed(
+                f"The {row.purpose} of the organisation {row.organisation_id} was altered in the "
+                "database: nothing is done, bring a backup back"
+            )
+        row.root_id, row.check_value = root.id, found
     await session.flush()
