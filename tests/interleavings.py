@@ -10,13 +10,9 @@ chose against is in one of the versions.
 from __future__ import annotations
 
 import itertools
-import json
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -34,11 +30,11 @@ from server.notes.content import NoteForm, cleaned
 from server.notes.store import Saved, Stale, open_last, save_version
 from server.sealed import NoteContent, open_note
 from tests.conftest import Team
+from tests.notepages import Pages
 
 TABS: Final = 3
 """Two of the first doctor, one of the second."""
 SECTIONS: Final = ("findings", "therapy")
-_HOST: Final = Path(__file__).parent / "js" / "note-tabs.mjs"
 
 _tab = st.integers(0, TABS - 1)
 _section = st.sampled_from(SECTIONS)
@@ -59,31 +55,6 @@ _step = st.one_of(
     st.tuples(st.just("hand_over"), st.sampled_from((0, 2))),
 )
 STEPS: Final = st.lists(_step, min_size=4, max_size=20)
-
-
-class Pages:
-    """The node process with the models of all pages."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def ask(self, act: str, tab: int = -1, **more: object) -> Any:
-        """The answer to one act, and the state of that page after it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"act": act, "tab": tab, **more}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, "the pages have died"
-        return json.loads(line)
-
-
-@contextmanager
-def open_pages() -> Iterator[Pages]:
-    with subprocess.Popen(
-        ["node", str(_HOST)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Pages(process)
 
 
 @dataclass

@@ -14,7 +14,8 @@ from server.db import Database
 from server.keyring import Keyring
 from server.models import Visit
 from tests.conftest import Cast, MakeVisit
-from tests.interleavings import STEPS, Pages, open_pages, run
+from tests.interleavings import STEPS, run
+from tests.notepages import Pages, open_pages
 
 
 @pytest.fixture(scope="module")

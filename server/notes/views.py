@@ -23,7 +23,7 @@ from server.notes.store import (
     save_version,
 )
 from server.pages import json_response
-from server.sealed import open_identity
+from server.sealed import Section, open_identity
 from server.services import DATABASE, KEYRING, PAGES, now_of
 
 _MAX_DIGITS = 9
@@ -104,6 +104,7 @@ async def print_note(request: web.Request) -> web.StreamResponse:
         appointment=visit.appointment,
         identity=identity,
         saved=saved,
+        sections=[section.value for section in Section],
         author=versions[0].author if versions else "",
         time_with_seconds=time_with_seconds,
     )

@@ -5,7 +5,7 @@
  * optionally peerName. Other data of the page belong to note.js and finish.js.
  *
  * Test ids: admit, local-video, remote-video, toggle-mic, toggle-camera, chat-input, chat-log,
- * leave, and note-editor (only watched for focus: the patient reads "is taking notes").
+ * leave, and the hook note-parts (watched for focus: the patient reads "is taking notes").
  *
  * Sections by `data-hook`: call, left (with a rejoin button and the link to the agenda), ended,
  * replaced, unsafe (the figures were different); the element `room` gets `data-phase` with the same word, `data-patient` with the
@@ -196,9 +196,13 @@ class ClinicianVisit {
 
   /** The patient sees that the silence is writing. */
   #watchNote() {
-    const editor = document.querySelector('[data-testid="note-editor"]');
-    editor?.addEventListener("focusin", () => this.#session.tell({ noting: true }));
-    editor?.addEventListener("focusout", () => this.#session.tell({ noting: false }));
+    const note = findHook("note-parts", HTMLElement);
+    note?.addEventListener("focusin", () => this.#session.tell({ noting: true }));
+    note?.addEventListener("focusout", (event) => {
+      if (!note.contains(/** @type {Node | null} */ (event.relatedTarget))) {
+        this.#session.tell({ noting: false });
+      }
+    });
   }
 }
 

@@ -11,7 +11,8 @@ from server.db import Database
 from server.keyring import Keyring
 from server.models import Visit
 from tests.conftest import Cast
-from tests.interleavings import STEPS, Pages, run
+from tests.interleavings import STEPS, run
+from tests.notepages import Pages
 from tests.test_note_interleavings import pages, template, visit
 
 __all__ = ["pages", "template", "visit"]
