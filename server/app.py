@@ -6,7 +6,7 @@ only in the process that leads (:mod:`server.leader`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -105,12 +105,18 @@ _CUP_WORKERS = (changes, mllp, fhir_poll, dropfolder, delivery, cuplist, fse_del
 
 
 def create_app(
-    settings: Settings, mail: Delivery | None = None, own_url: str | None = None
+    settings: Settings,
+    mail: Delivery | None = None,
+    own_url: str | None = None,
+    *,
+    clock: Callable[[], datetime] | None = None,
+    has_workers: bool = True,
 ) -> web.Application:
     """The whole application for one data folder; nothing is opened before it starts.
 
     ``mail`` stands for the mail server and SMS gateway of the settings; ``own_url`` is where this
-    process is also reached, beside ``base_url``.
+    process is also reached, beside ``base_url``. ``clock`` says another time than now, for visits
+    that are told after they were; without workers nothing leaves.
 
     :raises CommandFailed: no root key, or the front-end packages are missing.
     """
@@ -119,7 +125,7 @@ def create_app(
         middlewares=[answer_errors, refuse_cross_site], client_max_size=MAX_BODY_BYTES
     )
     app[SETTINGS] = settings
-    app[CLOCK] = lambda: datetime.now(UTC)
+    app[CLOCK] = clock or (lambda: datetime.now(UTC))
     app[KEYRING] = load_keyring(settings.data_dir)
     app[DATABASE] = Database(settings.database, COMMAND_SECONDS)
     app[ALARMS] = Alarms(app[DATABASE], app[CLOCK])
@@ -141,7 +147,8 @@ def create_app(
     app.cleanup_ctx.append(app[ALARMS].lifetime)
     app.cleanup_ctx.append(hooks.lifetime)
     app.cleanup_ctx.append(app[READINESS].lifetime)
-    _add_workers(app, mail or delivery_of(settings))
+    if has_workers:
+        _add_workers(app, mail or delivery_of(settings))
     app.on_shutdown.append(_close_hub)
     register(app, _own_routes(assets, app[HUB]))
     for feature in _FEATURES:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import tempfile
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,25 +24,36 @@ from server.cup.inbox.intake import import_file
 from server.db import EVERY_ORGANISATION, Database
 from server.demo import people
 from server.demo.backing import RECORDS, Backing, run_backing
-from server.demo.day import MAIN_BOOKING, plan_day, render_bundle, render_csv
+from server.demo.cases import plan_past
+from server.demo.day import (
+    MAIN_BOOKING,
+    codice_fiscale_of,
+    plan_day,
+    render_bundle,
+    render_csv,
+)
 from server.demo.link import HOST, claim_port, fhir_token, make_source, renew_listener
 from server.demo.nodes import Nodes, make_app, run_nodes
+from server.demo.past import hold_past_visits
 from server.demo.people import Body, Staff
+from server.demo.signers import DemoAuthority, demo_pin, make_demo_signer
+from server.demo.writing import add_writing
 from server.errors import CommandFailed
 from server.joinlink import LinkPhase, derive_link, link_phase
 from server.keyring import Keyring, load_keyring
 from server.listen import Place, serve
-from server.models import Appointment, Organisation, Phase, Source, User, Visit
+from server.models import Appointment, Clinic, Organisation, Phase, Source, User, Visit
 from server.models.ids import crockford
 from server.passwords import hash_password
 from server.phases import change_phase
-from server.sealed import open_identity
+from server.sealed import open_identity, seal_codice_fiscale
 from server.settings import Settings, load_settings, save_settings
 
 _PARENT: Final = Path("demo-data")
 _MARK: Final = "demonstration"
 """An empty file that makes a folder ours; written last, when the day is in."""
 _DEFAULT_PORT: Final = 8080
+_BOOKED_BEFORE: Final = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,7 @@ async def _prepare(folder: Path, port: int, backing: Backing, now: datetime) -> 
     keyring = load_keyring(folder)
     async with open_database(settings) as database:
         if not (folder / _MARK).exists():
-            await _fill(database, keyring, now)
+            await _fill(settings, database, keyring, now)
             (folder / _MARK).touch()
         mllp_port = await renew_listener(database)
         announcement, is_over = await _announce(database, keyring, settings, mllp_port, now)
@@ -134,12 +145,44 @@ async def _print(ready: _Ready, is_json: bool, _: int, nodes: Nodes | None = Non
         click.echo(f"  Node       {url}   process {pid}")
 
 
-async def _fill(database: Database, keyring: Keyring, now: datetime) -> None:
-    """Two bodies, their staff, and their day through the real import."""
+async def _fill(settings: Settings, database: Database, keyring: Keyring, now: datetime) -> None:
+    """Two bodies, their staff, their day through the real import, and the visits of yesterday."""
+    past = plan_past(now)
+    began_at = past[0][0].start
+    sources = await _add_bodies(database, keyring, began_at, now)
+    first, second = plan_day(now)
+    booked_at = began_at - _BOOKED_BEFORE
+    files = (
+        (sources[0], "past.json", render_bundle([slot for slot, _ in past], booked_at), booked_at),
+        (sources[0], "cup.json", render_bundle(first, now), now),
+        (sources[1], "cup.csv", render_csv(second), now),
+    )
+    with tempfile.TemporaryDirectory(prefix="accanto-demo-") as folder:
+        for source, name, content, at in files:
+            path = Path(folder) / name
+            path.write_bytes(content)
+            report = await import_file(
+                database, keyring, path, organisation_code=None, now=at, source=source
+            )
+            if report.errors:
+                raise CommandFailed(f"The demonstration's own {name} was not read: a bug")
+    await _complete_clinics(database)
+    await add_writing(database, now)
+
+    def secrets_of(staff: Staff) -> tuple[str, str]:
+        return _password_of(keyring, staff), demo_pin(keyring, staff.username)
+
+    await hold_past_visits(settings, database, keyring, past, secrets_of)
+
+
+async def _add_bodies(
+    database: Database, keyring: Keyring, began_at: datetime, now: datetime
+) -> list[Source]:
+    """The two bodies with their staff; ``began_at``: since when its signatures are good."""
     hashes = await asyncio.gather(
         *(asyncio.to_thread(hash_password, _password_of(keyring, staff)) for staff in people.STAFF)
     )
-    sources: list[Source] = []
+    authority, sources = DemoAuthority(began_at), []
     async with database.begin(EVERY_ORGANISATION) as session:
         for body in (people.TUSCANY, people.EMILIA):
             organisation = _organisation(body)
@@ -150,19 +193,28 @@ async def _fill(database: Database, keyring: Keyring, now: datetime) -> None:
             session.add(source)
             sources.append(source)
             for staff, password_hash in zip(people.STAFF, hashes, strict=True):
-                if staff.body is body:
-                    await add_user(session, _user(staff, organisation, password_hash))
-    first, second = plan_day(now)
-    files = {"cup.json": render_bundle(first, now), "cup.csv": render_csv(second)}
-    with tempfile.TemporaryDirectory(prefix="accanto-demo-") as folder:
-        for source, (name, content) in zip(sources, files.items(), strict=True):
-            path = Path(folder) / name
-            path.write_bytes(content)
-            report = await import_file(
-                database, keyring, path, organisation_code=None, now=now, source=source
+                if staff.body is not body:
+                    continue
+                user = _user(staff, organisation, password_hash)
+                await add_user(session, user)
+                if staff.person is not None:
+                    code = codice_fiscale_of(staff.person)
+                    await seal_codice_fiscale(keyring, session, user, code)
+                    await make_demo_signer(authority, keyring, session, user, began_at)
+    return sources
+
+
+async def _complete_clinics(database: Database) -> None:
+    """What CUP does not say of a clinic and a report must."""
+    services = {service.clinic_code: service for service in people.SERVICES}
+    async with database.begin(EVERY_ORGANISATION) as session:
+        for clinic in await session.scalars(select(Clinic)):
+            service = services[clinic.code]
+            clinic.discipline_code, clinic.branch_code = (
+                service.discipline_code,
+                service.branch_code,
             )
-            if report.errors:
-                raise CommandFailed(f"The demonstration's own {name} was not read: a bug")
+            clinic.site_code, clinic.site_name = service.site_code, service.site_name
 
 
 def _organisation(body: Body) -> Organisation:
@@ -172,6 +224,11 @@ def _organisation(body: Body) -> Organisation:
         desk_phone=body.desk_phone,
         is_totp_required=False,
         province=body.province,
+        region_code=body.region_code,
+        ministry_code=body.ministry_code,
+        street=body.street,
+        postal_code=body.postal_code,
+        city=body.city,
     )
 
 

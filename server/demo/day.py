@@ -221,7 +221,10 @@ def _patient(slot: Slot) -> Resource:
         "resourceType": "Patient",
         "id": f"pat-{slot.booking_code}",
         "meta": {"profile": [f"{_GUIDE}/StructureDefinition/PatientTelevisita"]},
-        "identifier": [{"system": _CODICE_FISCALE, "value": codice_fiscale_of(person)}],
+        "identifier": [
+            {"system": system, "value": value}
+            for system, value in person.numbers or ((_CODICE_FISCALE, codice_fiscale_of(person)),)
+        ],
         "name": [{"family": person.family_name, "given": person.given_name.split()}],
         "telecom": [
             {"system": "phone", "value": _phone(slot)},
@@ -256,7 +259,7 @@ def _request(slot: Slot, now: datetime) -> Resource:
         "subject": {"reference": f"Patient/pat-{slot.booking_code}"},
         "authoredOn": _rome(now - timedelta(days=20)),
         "requester": {"display": "dott.ssa Serena Mori"},
-        "reasonCode": [{"text": slot.question}],
+        **({"reasonCode": [{"text": slot.question}]} if slot.question else {}),
     }
 
 

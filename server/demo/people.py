@@ -19,6 +19,25 @@ class Body:
     province: str
     source_code: str
     """Of its booking centre."""
+    region_code: str
+    ministry_code: str
+    street: str
+    postal_code: str
+    city: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A patient. ``born_in`` is the municipality that the codice fiscale needs; who has none has
+    ``numbers`` of other systems instead."""
+
+    family_name: str
+    given_name: str
+    sex: str
+    birth_date: date
+    born_in: str
+    address: str
+    numbers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +49,8 @@ class Staff:
     given_name: str
     family_name: str
     code: str | None = None
+    person: Person | None = None
+    """Of a clinician: who they are, for the codice fiscale in what they sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +64,20 @@ class Service:
     first_code: str
     first_name: str
     questions: tuple[str, ...]
+    discipline_code: str
+    branch_code: str
+    site_code: str
+    site_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A patient. ``born_in`` is the municipality that the codice fiscale needs."""
-
-    family_name: str
-    given_name: str
-    sex: str
-    birth_date: date
-    born_in: str
-    address: str
-
-
-TUSCANY: Final = Body("090299", "Azienda USL Toscana Arno", "055 000 4400", "FI", "cup-toscana")
-EMILIA: Final = Body("080199", "Azienda USL Emilia Panaro", "059 000 7700", "MO", "cup-emilia")
+TUSCANY: Final = Body(
+    "090299", "Azienda USL Toscana Arno", "055 000 4400", "FI", "cup-toscana",
+    "090", "090299", "Lungarno delle Grazie 40", "50122", "Firenze",
+)  # fmt: skip
+EMILIA: Final = Body(
+    "080199", "Azienda USL Emilia Panaro", "059 000 7700", "MO", "cup-emilia",
+    "080", "080199", "Viale Berengario 12", "41121", "Modena",
+)  # fmt: skip
 
 CARDIOLOGY: Final = Service(
     "CARD-TV", "Ambulatorio di cardiologia", "89.01.3", "VISITA CARDIOLOGICA DI CONTROLLO",
@@ -67,37 +86,71 @@ CARDIOLOGY: Final = Service(
      "Rivalutazione della terapia antipertensiva",
      "Fibrillazione atriale in terapia anticoagulante: controllo",
      "Lettura del tracciato Holter eseguito a domicilio"),
+    "08", "02", "090299001", "Presidio Santa Verdiana",
 )  # fmt: skip
 DIABETES: Final = Service(
     "DIAB-TV", "Ambulatorio di diabetologia", "89.01.8", "VISITA ENDOCRINOLOGICA DI CONTROLLO",
     "89.7A.8", "PRIMA VISITA ENDOCRINOLOGICA",
     ("Diabete tipo 2: controllo del diario glicemico",
      "Adeguamento della terapia insulinica"),
+    "19", "09", "090299002", "Presidio Lungarno",
 )  # fmt: skip
 LUNGS: Final = Service(
     "PNEU-TV", "Ambulatorio di pneumologia", "89.01.L", "VISITA PNEUMOLOGICA DI CONTROLLO",
     "89.7B.9", "PRIMA VISITA PNEUMOLOGICA",
     ("BPCO in terapia inalatoria: controllo",
      "Apnee notturne: lettura dei dati della CPAP"),
+    "68", "22", "080199001", "Poliambulatorio Panaro",
 )  # fmt: skip
 NERVES: Final = Service(
     "NEUR-TV", "Ambulatorio di neurologia", "89.01.C", "VISITA NEUROLOGICA DI CONTROLLO",
     "89.13", "PRIMA VISITA NEUROLOGICA",
     ("Emicrania: controllo della profilassi",
      "Morbo di Parkinson: controllo della terapia"),
+    "32", "15", "080199001", "Poliambulatorio Panaro",
 )  # fmt: skip
 
+SERVICES: Final = (CARDIOLOGY, DIABETES, LUNGS, NERVES)
+
 CLINICIAN: Final = Staff(
-    TUSCANY, "lucia.marchetti", UserRole.CLINICIAN, "dott.ssa", "Lucia", "Marchetti", "TA-10234"
+    TUSCANY,
+    "lucia.marchetti",
+    UserRole.CLINICIAN,
+    "dott.ssa",
+    "Lucia",
+    "Marchetti",
+    "TA-10234",
+    Person("Marchetti", "Lucia", "F", date(1974, 6, 21), "Firenze", ""),
 )
 COLLEAGUE: Final = Staff(
-    TUSCANY, "giorgio.pellegrini", UserRole.CLINICIAN, "dott.", "Giorgio", "Pellegrini", "TA-10871"
+    TUSCANY,
+    "giorgio.pellegrini",
+    UserRole.CLINICIAN,
+    "dott.",
+    "Giorgio",
+    "Pellegrini",
+    "TA-10871",
+    Person("Pellegrini", "Giorgio", "M", date(1968, 11, 9), "Arezzo", ""),
 )
 OTHER_CLINICIAN: Final = Staff(
-    EMILIA, "chiara.fontana", UserRole.CLINICIAN, "dott.ssa", "Chiara", "Fontana", "EP-20418"
+    EMILIA,
+    "chiara.fontana",
+    UserRole.CLINICIAN,
+    "dott.ssa",
+    "Chiara",
+    "Fontana",
+    "EP-20418",
+    Person("Fontana", "Chiara", "F", date(1980, 2, 15), "Modena", ""),
 )
 OTHER_COLLEAGUE: Final = Staff(
-    EMILIA, "davide.montanari", UserRole.CLINICIAN, "dott.", "Davide", "Montanari", "EP-20533"
+    EMILIA,
+    "davide.montanari",
+    UserRole.CLINICIAN,
+    "dott.",
+    "Davide",
+    "Montanari",
+    "EP-20533",
+    Person("Montanari", "Davide", "M", date(1971, 9, 30), "Carpi", ""),
 )
 DESK: Final = Staff(TUSCANY, "paola.neri", UserRole.DESK, "", "Paola", "Neri")
 MANAGER: Final = Staff(TUSCANY, "franco.galli", UserRole.MANAGER, "", "Franco", "Galli")
