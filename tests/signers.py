@@ -46,6 +46,7 @@ class SigningAuthority:
         usage: str = "content_commitment",
         begins_at: datetime = NOW - timedelta(days=30),
         ends_at: datetime = NOW + timedelta(days=700),
+        purpose: x509.ObjectIdentifier | None = None,
     ) -> tuple[Key, x509.Certificate]:
         key = key or rsa_key()
         names = [
@@ -55,7 +56,7 @@ class SigningAuthority:
         if codice_fiscale:
             number = f"TINIT-{codice_fiscale}"
             names.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, number))
-        return key, self._sign(x509.Name(names), key, usage, begins_at, ends_at)
+        return key, self._sign(x509.Name(names), key, usage, begins_at, ends_at, purpose)
 
     def issue_file(self, pin: str = PIN, **wishes: Any) -> bytes:
         key, certificate = self.issue(**wishes)
@@ -70,6 +71,7 @@ class SigningAuthority:
         usage: str,
         begins_at: datetime = NOW - timedelta(days=365),
         ends_at: datetime = NOW + timedelta(days=3650),
+        purpose: x509.ObjectIdentifier | None = None,
         *,
         is_authority: bool = False,
     ) -> x509.Certificate:
@@ -90,6 +92,8 @@ class SigningAuthority:
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
             .add_extension(allowed, critical=True)
         )
+        if purpose is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
         return builder.sign(self._key, SHA256())
 
 

@@ -9,9 +9,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
+from asn1crypto import tsp
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pyhanko.keys import load_certs_from_pemder_data, load_private_key_from_pemder_data
+from pyhanko.sign.timestamps import DummyTimeStamper
+from pytest_aiohttp import AiohttpServer
 
 from server.db import Database
+from server.demo.signers import DemoAuthority, demo_pin, make_demo_signer
 from server.keyring import Keyring
 from server.models import SignerKind, User, UserSession
 from server.report.pdf import render_pdf
@@ -175,6 +183,38 @@ async def test_time_stamp_authority_that_is_away_refuses(
     assert refused.value.reason is Refusal.UNREACHABLE
 
 
+async def test_time_stamp_of_an_authority_is_in_the_signature(
+    pdf: bytes, authority: SigningAuthority, aiohttp_server: AiohttpServer
+) -> None:
+    key, certificate = authority.issue(
+        usage="digital_signature", purpose=ExtendedKeyUsageOID.TIME_STAMPING
+    )
+    [translated] = load_certs_from_pemder_data(certificate.public_bytes(Encoding.DER))
+    private = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    clock = DummyTimeStamper(
+        translated, load_private_key_from_pemder_data(private, passphrase=None), fixed_dt=NOW
+    )
+
+    async def stamp(request: web.Request) -> web.Response:
+        asked = tsp.TimeStampReq.load(await request.read())
+        answer = await clock.async_request_tsa_response(asked)
+        return web.Response(body=answer.dump(), content_type="application/timestamp-reply")
+
+    app = web.Application()
+    app.router.add_post("/", stamp)
+    server = await aiohttp_server(app)
+
+    signed = await sign_pdf(
+        pdf, means_of(authority.issue_file()), PIN, NOW, tsa_url=str(server.make_url("/"))
+    )
+
+    found = await verdict(signed, authority.certificate)
+    assert found.bottom_line
+    assert found.timestamp_validity.valid
+    assert found.timestamp_validity.timestamp == NOW
+    assert pdfa_faults(signed) == []
+
+
 async def test_signing_leaves_the_loop_free(pdf: bytes, authority: SigningAuthority) -> None:
     means = means_of(authority.issue_file())
     signing = asyncio.create_task(sign_pdf(pdf, means, PIN, NOW))
@@ -286,3 +326,22 @@ async def test_removing_or_changing_the_means_forgets_the_pin_of_each_login(
     async with database.read(user.organisation_id) as session:
         assert (await session.get_one(UserSession, "a" * 64)).sealed_signing_pin is None
         assert await load_means(keyring, session, user.id) is None
+
+
+async def test_signer_of_the_demonstration_signs_with_its_own_root(
+    database: Database, keyring: Keyring, cast: Cast, pdf: bytes
+) -> None:
+    own, user = DemoAuthority(NOW), cast.toscana.clinician
+    async with database.begin(user.organisation_id) as session:
+        row = await session.get_one(User, user.id)
+        await seal_codice_fiscale(keyring, session, row, CODICE_FISCALE)
+        pin = await make_demo_signer(own, keyring, session, row, NOW)
+    async with database.read(user.organisation_id) as session:
+        means = await load_means(keyring, session, user.id)
+    assert means is not None
+
+    signed = await sign_as(database, means, pin, pdf, NOW)
+
+    assert (await verdict(signed, own.certificate)).bottom_line
+    assert pin == demo_pin(keyring, user.username)
+    assert not (await verdict(signed, DemoAuthority(NOW).certificate)).trusted
