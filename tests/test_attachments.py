@@ -400,7 +400,7 @@ async def test_the_patient_deletes_an_own_file_for_good(
 async def test_content_is_only_a_download_that_runs_nothing(
     database: Database, visit: Visit, patient: Visitor, clinician: Visitor, content: bytes
 ) -> None:
-    await send(patient, visit, content, name='x"; filename="bad.html')
+    await send(patient, visit, content, name="x; filename=bad.html")
     [row] = await load_rows(database, visit)
 
     for visitor, path in (
