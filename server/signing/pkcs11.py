@@ -53,8 +53,12 @@ def open_pkcs11(key: Pkcs11Key, pin: str) -> Iterator[tuple[PKCS11Signer, x509.C
 
 
 def _find_token(key: Pkcs11Key) -> pkcs11.Token:
-    for slot in pkcs11.lib(key.module).get_slots(token_present=True):
-        token = slot.get_token()
+    try:
+        slots = pkcs11.lib(key.module).get_slots(token_present=True)
+        tokens = [slot.get_token() for slot in slots]
+    except (exceptions.PKCS11Error, OSError, RuntimeError) as error:
+        raise SigningRefused(Refusal.UNREACHABLE) from error
+    for token in tokens:
         if token.label == key.token:
             return token
     raise SigningRefused(Refusal.UNREACHABLE)
