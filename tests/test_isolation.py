@@ -199,7 +199,10 @@ FORM = {
     "phase": "attivo", "seen": "attivo", "notice_days": "2", "notice_rule": "working_days",
     "title": "Controllo", "findings": "Sta bene", "shortcut": "pa", "text": "Pressione",
 }  # fmt: skip
-NEEDS_MORE = ("/assign", "/upload", "/admin/reconciliation")
+NEEDS_MORE = (
+    "/assign", "/correct", "/upload", "/admin/reconciliation", "/admin/retention",
+    "/admin/retention/holds",
+)  # fmt: skip
 """Forms that want something of their own: a 400 shows that one is in."""
 ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator")
 

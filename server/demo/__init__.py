@@ -118,6 +118,8 @@ class _Ready:
     settings: Settings
     announcement: Announcement
     is_over: bool
+    pin: str
+    """Of the clinician's signature."""
 
 
 async def _prepare(folder: Path, port: int, backing: Backing, now: datetime) -> _Ready:
@@ -133,14 +135,14 @@ async def _prepare(folder: Path, port: int, backing: Backing, now: datetime) -> 
             (folder / _MARK).touch()
         mllp_port = await renew_listener(database)
         announcement, is_over = await _announce(database, keyring, settings, mllp_port, now)
-    return _Ready(settings, announcement, is_over)
+    return _Ready(settings, announcement, is_over, demo_pin(keyring, people.CLINICIAN.username))
 
 
 async def _print(ready: _Ready, is_json: bool, _: int, nodes: Nodes | None = None) -> None:
     if is_json:
         click.echo(json.dumps(asdict(ready.announcement) | (asdict(nodes) if nodes else {})))
         return
-    click.echo(_banner(ready.announcement, is_over=ready.is_over))
+    click.echo(_banner(ready.announcement, ready.pin, is_over=ready.is_over))
     for url, pid in zip(nodes.node_urls, nodes.node_pids, strict=True) if nodes else ():
         click.echo(f"  Node       {url}   process {pid}")
 
@@ -293,7 +295,7 @@ async def _announce(
     ), link_phase(visit, visit.appointment, now) not in {LinkPhase.CHECK_IN, LinkPhase.ROOM}
 
 
-def _banner(ready: Announcement, *, is_over: bool) -> str:
+def _banner(ready: Announcement, pin: str, *, is_over: bool) -> str:
     lines = [
         "",
         "  Accanto demo: open the two links in two browser windows.",
@@ -302,6 +304,7 @@ def _banner(ready: Announcement, *, is_over: bool) -> str:
         f"             birth date {ready.patient_birth_date}",
         f"  Clinician  {ready.clinician_url}",
         f"             {ready.clinician_username}   {ready.clinician_password}",
+        f"             PIN of the signature {pin}",
         f"  Desk       {ready.desk_username}   {ready.desk_password}",
         f"  Manager    {ready.manager_username}   {ready.manager_password}",
         f"  Admin      {ready.administrator_username}   {ready.administrator_password}",
