@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from server.report.content import ReportContent
 from server.report.fhir import composition, encounter, people
 from server.report.fhir.parts import Forms, Resource, instant, profile
+from server.report.texts import clean
 
+_EMPTY: Final[tuple[Any, ...]] = ("", [], {})
 _ADMINISTRATIVE: Final = ("Patient", "Practitioner", "Organization", "PractitionerRole")
 """Sent with PUT by identifier: the same person or body once more is no second one."""
 
@@ -63,7 +65,19 @@ def _resources(forms: Forms) -> list[Resource]:
 
 
 def _encode(bundle: Resource) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(bundle), indent=1)
+    return msgspec.json.format(msgspec.json.encode(_tidy(bundle)), indent=1)
+
+
+def _tidy(node: Any) -> Any:
+    """Texts without what no form may hold, and without what is empty: FHIR has no empty element."""
+    if isinstance(node, str):
+        return clean(node)
+    if isinstance(node, list):
+        return [tidy for each in node if (tidy := _tidy(each)) not in _EMPTY]
+    if isinstance(node, dict):
+        tidied = {name: each if name == "data" else _tidy(each) for name, each in node.items()}
+        return {name: each for name, each in tidied.items() if each not in _EMPTY}
+    return node
 
 
 def _entry(resource: Resource) -> Resource:
