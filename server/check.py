@@ -30,7 +30,8 @@ from server.reach import (
     check_sms_gateway,
     check_valkey,
 )
-from server.settings import LOOPBACK_HOSTS, Settings, SmtpSecurity
+from server.settings import Settings, SmtpSecurity
+from server.settingvalues import LOOPBACK_HOSTS
 from server.turn import probe
 
 _OLDEST_CLOCK: Final = datetime(2026, 1, 1, tzinfo=UTC)

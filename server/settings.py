@@ -7,9 +7,7 @@ data folder, else from the default here. ``accanto settings`` and the README pri
 from __future__ import annotations
 
 import os
-import re
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -18,85 +16,11 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from recordings.echowords import Endpoint
+from server import settingvalues
 from server.errors import CommandFailed
 
 ENVIRONMENT_PREFIX = "ACCANTO_"
 SETTINGS_FILE = "accanto.env"
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
-_PLACEHOLDERS = frozenset(
-    {"accanto", "change-me", "changeme", "password", "secret", "test", "todo", "turn-secret"}
-)
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"}:
-        raise ValueError("must look like https://visite.example.it, without a path")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
-        raise ValueError("must be https unless it is this machine itself")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _gateway(value: str) -> str:
-    parts = urlsplit(value)
-    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
-        raise ValueError("must look like https://sms.example.it/send")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
-        raise ValueError("must be https unless it is this machine itself")
-    return value
-
-
-def _sender(value: str) -> str:
-    if value and not re.fullmatch(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+", value):
-        raise ValueError("must be a plain address such as visite@example.it")
-    return value
-
-
-def _network(value: str) -> str:
-    try:
-        return str(ip_network(value))
-    except ValueError as error:
-        raise ValueError("must be addresses or networks such as 10.0.0.0/24") from error
-
-
-def _own_secret(value: str) -> str:
-    if value.casefold().replace("_", "-") in _PLACEHOLDERS:
-        raise ValueError("is a placeholder that everybody knows: make one of your own")
-    return value
-
-
-def _valkey(value: str) -> str:
-    parts = urlsplit(value)
-    is_place = bool(parts.path if parts.scheme == "unix" else parts.hostname)
-    if value and (parts.scheme not in {"unix", "valkey", "valkeys"} or not is_place):
-        raise ValueError("must look like unix:///run/valkey/valkey.sock or valkeys://host:6379")
-    return value
-
-
-def _plain_valkey(value: str) -> str:
-    parts = urlsplit(value)
-    if value and (parts.scheme != "valkey" or not parts.hostname):
-        raise ValueError("must look like valkey://accanto:password@10.0.0.5:6379")
-    return value
-
-
-def _realm(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9.-]*", value):
-        raise ValueError("must be a name such as visite.example.it")
-    return value
-
-
-def _address(value: str) -> str:
-    return str(ip_address(value)) if value else ""
-
-
-def _ports(value: str) -> str:
-    first, _, last = value.partition("-")
-    if value and not (first.isdecimal() and last.isdecimal()):
-        raise ValueError("must look like 40000-40099")
-    if value and not 1024 <= int(first) <= int(last) <= 65535:
-        raise ValueError("must be ports from 1024 to 65535, the lower one first")
-    return value
 
 
 class SmtpSecurity(StrEnum):
@@ -120,7 +44,7 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL, for instance postgresql+asyncpg://user@host/name. "
         "Empty: SQLite in the data folder.",
     )
-    valkey_url: Annotated[str, AfterValidator(_valkey)] = Field(
+    valkey_url: Annotated[str, AfterValidator(settingvalues.check_valkey)] = Field(
         default="",
         repr=False,
         description="Valkey that all processes share, for instance unix:///run/valkey/valkey.sock, "
@@ -128,12 +52,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
-    base_url: Annotated[str, AfterValidator(_origin)] = Field(
+    base_url: Annotated[str, AfterValidator(settingvalues.check_origin)] = Field(
         default="http://127.0.0.1:8080",
         description="What browsers type: links are built from it and it is the only allowed "
         "Origin. https is required outside this machine.",
     )
-    trusted_proxies: list[Annotated[str, AfterValidator(_network)]] = Field(
+    trusted_proxies: list[Annotated[str, AfterValidator(settingvalues.check_network)]] = Field(
         default=["127.0.0.1/32", "::1/128"],
         description="JSON list of reverse proxies (addresses or networks): only from them "
         "X-Forwarded-For is believed.",
@@ -141,7 +65,7 @@ class Settings(BaseSettings):
     turn_urls: list[str] = Field(
         default=[], description='JSON list such as ["turn:turn.example.it:3478?transport=udp"].'
     )
-    turn_secret: Annotated[str, AfterValidator(_own_secret)] = Field(
+    turn_secret: Annotated[str, AfterValidator(settingvalues.check_own_secret)] = Field(
         default="", repr=False, description="Shared secret of the TURN servers (REST credentials)."
     )
     turn_former_secret: str = Field(
@@ -149,25 +73,25 @@ class Settings(BaseSettings):
         repr=False,
         description="Secret that the TURN servers still take while it is changed. Empty: none.",
     )
-    turn_valkey_url: Annotated[str, AfterValidator(_plain_valkey)] = Field(
+    turn_valkey_url: Annotated[str, AfterValidator(settingvalues.check_plain_valkey)] = Field(
         default="",
         repr=False,
         description="Valkey that the TURN servers read their secrets from, for instance "
         "valkey://accanto:password@10.0.0.5:6379: each seat has its own and loses it at once when "
         "it is revoked. Empty: turn_secret for all.",
     )
-    turn_realm: Annotated[str, AfterValidator(_realm)] = Field(
+    turn_realm: Annotated[str, AfterValidator(settingvalues.check_realm)] = Field(
         default="", description="Realm of the TURN servers. Empty: the host of base_url."
     )
     stun_urls: list[str] = Field(
         default=[], description="JSON list of STUN servers. Empty: none is asked, ever."
     )
-    media_address: Annotated[str, AfterValidator(_address)] = Field(
+    media_address: Annotated[str, AfterValidator(settingvalues.check_address)] = Field(
         default="",
         description="Address of this machine that browsers reach for the echo of the line test; "
         "behind NAT the public one. Empty: each address of this machine but loopback.",
     )
-    media_ports: Annotated[str, AfterValidator(_ports)] = Field(
+    media_ports: Annotated[str, AfterValidator(settingvalues.check_ports)] = Field(
         default="",
         description="UDP ports for it, to be open in the firewall, such as 40000-40099. "
         "Empty: any port.",
@@ -199,7 +123,7 @@ class Settings(BaseSettings):
         description="Time stamp authority (RFC 3161) that signatures of reports are stamped by "
         "(PAdES B-T), with http or https. Empty: without a stamp (PAdES B-B).",
     )
-    metrics_token: Annotated[str, AfterValidator(_own_secret)] = Field(
+    metrics_token: Annotated[str, AfterValidator(settingvalues.check_own_secret)] = Field(
         default="",
         repr=False,
         description="Bearer token of `/metrics` (Prometheus). Empty: only this machine itself may "
@@ -217,10 +141,10 @@ class Settings(BaseSettings):
     smtp_password: str = Field(
         default="", repr=False, description="Password of that user of the mail server."
     )
-    mail_from: Annotated[str, AfterValidator(_sender)] = Field(
+    mail_from: Annotated[str, AfterValidator(settingvalues.check_sender)] = Field(
         default="", description="Address that e-mails to patients come from."
     )
-    sms_url: Annotated[str, AfterValidator(_gateway)] = Field(
+    sms_url: Annotated[str, AfterValidator(settingvalues.check_gateway)] = Field(
         default="",
         description='SMS gateway that takes POST {"to", "text", "id"} as JSON. '
         "Empty: no SMS is sent.",
@@ -233,7 +157,7 @@ class Settings(BaseSettings):
         default="",
         description="Folder of backups of the keys: on another disk, under other hands.",
     )
-    transit_url: Annotated[str, AfterValidator(_gateway)] = Field(
+    transit_url: Annotated[str, AfterValidator(settingvalues.check_gateway)] = Field(
         default="",
         description="OpenBao or Vault whose transit engine holds the root key, for instance "
         "https://bao.example.it:8200. Empty: the root key is a file of the data folder.",

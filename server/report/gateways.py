@@ -23,7 +23,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from server.settings import LOOPBACK_HOSTS, Settings
+from server.settings import Settings
+from server.settingvalues import LOOPBACK_HOSTS
 
 _FILE: Final = "gateway.json"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
