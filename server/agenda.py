@@ -42,6 +42,7 @@ from server.models import (
 from server.pages import json_response
 from server.readiness import load_newest_tests
 from server.report.unsigned import load_unsigned
+from server.report.watch import count_owed
 from server.sealed import (
     Answers,
     Details,
@@ -154,6 +155,7 @@ async def show_agenda(request: web.Request) -> web.StreamResponse:
         line_tests = await load_newest_tests(session, [visit.id for visit in visits])
         unassigned = await load_unassigned(session, *day_bounds(now))
         unsigned = await load_unsigned(session, actor.id, now)
+        owed, owed_soon = await count_owed(session, now, actor.id)
         to_sign = [
             (one, await open_identity(request.app[KEYRING], session, one.visit.appointment.patient))
             for one in unsigned
@@ -166,6 +168,8 @@ async def show_agenda(request: web.Request) -> web.StreamResponse:
         rows=rows,
         unassigned=unassigned,
         to_sign=to_sign,
+        owed=owed,
+        owed_soon=owed_soon,
         line_tests=line_tests,
         next_row=next((row for row in rows if row.visit.appointment.start > now), None),
         late_minutes=max((row.visit.late_minutes for row in rows), default=0),

@@ -150,6 +150,7 @@ async def test_the_clinician_reads_the_gateways_words_and_sends_again(
     report = await shelf.file(visit, SubmissionState.REFUSED, problem="/msg/semantic")
     clinician = await site.staff(team.clinician)
 
+    agenda = await clinician.get("/agenda")
     page = await clinician.get("/fse")
     colleague = await (await site.staff(team.colleague)).get("/fse")
     manager = await (await site.staff(team.manager)).get("/fse")
@@ -157,6 +158,7 @@ async def test_the_clinician_reads_the_gateways_words_and_sends_again(
         row = (await session.scalars(select(Submission))).one()
     reply = await clinician.post(f"/fse/{row.id}/retry")
 
+    assert "1 referto deve ancora arrivare nel Fascicolo" in agenda.text
     assert WORDS in page.text
     assert "Bertolucci" in page.text
     assert visit.id not in colleague.text

@@ -535,7 +535,9 @@ async def test_a_gateway_that_is_away_for_a_day_loses_nothing(ground: Ground) ->
 
 
 async def test_a_broken_document_does_not_stop_the_others(ground: Ground) -> None:
-    first, second = await ground.sign(), await ground.sign()
+    first = await ground.sign()
+    ground.clock.pass_(seconds=1)
+    second = await ground.sign()
     ground.gateway.problems.append(Problem(500, "/msg/generic-error"))
 
     await ground.deliver()

@@ -43,7 +43,7 @@ async def open_page(
     await page.get_by_test_id("login-username").fill(user.username)
     await page.get_by_test_id("login-password").fill(PASSWORD)
     await page.get_by_test_id("login-submit").click()
-    await page.wait_for_url(re.compile("/(desk|sessions|admin)$"))
+    await page.wait_for_url(re.compile("/(agenda|desk|sessions|admin)$"))
     return page
 
 
