@@ -94,19 +94,20 @@ def _base64_cores(content: bytes) -> Iterator[bytes]:
 
 
 def _inflate_all(content: bytes) -> Iterator[bytes]:
+    view = memoryview(content)
     for head in _HEADS:
         at = content.find(head)
         while at != -1:
-            plain = _inflate(content[at:], zlib.MAX_WBITS | 32)
+            plain = _inflate(view[at:], zlib.MAX_WBITS | 32)
             if len(plain) > len(MARKER):
                 yield plain
             at = content.find(head, at + 1)
-    raw = _inflate(content, -zlib.MAX_WBITS)
+    raw = _inflate(view, -zlib.MAX_WBITS)
     if len(raw) > len(MARKER):
         yield raw
 
 
-def _inflate(content: bytes, window: int) -> bytes:
+def _inflate(content: memoryview, window: int) -> bytes:
     """As much as opens."""
     machine = zlib.decompressobj(window)
     plain = b""

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from server.audit import Act
 from server.db import EVERY_ORGANISATION, Base, Database
 from server.keyring import Keyring
-from server.models import LogEntry, Note, Patient, Visit
+from server.models import DataKey, LogEntry, Note, Patient, Visit
 from server.sealed import Identity, NoteContent, Section, seal_note
 from tests.conftest import Cast, MakeVisit
 from tests.sealground import ALL_OPENERS, NOW, choose, collect, count_refused, fill
@@ -138,3 +138,20 @@ async def test_an_agenda_with_a_moved_identity_is_no_blank_agenda(
     assert answer.status == 500
     (alarm,) = await load_alarms(site)
     assert alarm["facts"]["object"] == other.id
+
+
+async def test_an_altered_key_is_an_alarm_of_what_it_seals(
+    site: Site, cast: Cast, make_visit: MakeVisit
+) -> None:
+    visit = await make_visit(cast.toscana)
+    async with site.database.begin(EVERY_ORGANISATION) as session:
+        of_it = DataKey.owner == f"patient:{visit.appointment.patient_id}"
+        key = (await session.scalars(select(DataKey).where(of_it))).one()
+        key.wrapped = key.wrapped[:-1] + bytes([key.wrapped[-1] ^ 1])
+    clinician = await site.staff(cast.toscana.clinician)
+
+    answer = await clinician.get("/agenda")
+
+    assert answer.status == 500
+    alarm = (await load_alarms(site))[0]
+    assert alarm["facts"]["object"] == visit.appointment.patient_id
