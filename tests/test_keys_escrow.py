@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, update
 
-from server.audit import Act
+from server.audit import Act, ActorRole, Entry, Fact, append
 from server.backup import restore_backup, take_backup
 from server.cli import main
 from server.db import EVERY_ORGANISATION, Database
@@ -257,6 +257,26 @@ async def test_older_data_with_newer_keys_do_not_bring_a_shredded_visit_back(
         await read_note(restored, keys, visits[0])
     assert await read_note(restored, keys, visits[1]) == NOTE
     await restored.close()
+
+
+async def test_every_owner_that_the_log_names_is_shredded_again(
+    database: Database, keyring: Keyring, visits: list[Visit]
+) -> None:
+    organisation, owner = visits[0].organisation_id, "inbox:source1:2026-10"
+    place = Place(organisation, "inbox_message", "m1", "raw", 1, key_owner=owner)
+    facts: dict[str, Fact] = {"owner": owner}
+    async with database.begin(organisation) as session:
+        sealed = await keyring.seal(session, place, b"raw")
+        await append(
+            session, organisation, Entry(NOW, Act.KEY_SHREDDED, ActorRole.SYSTEM, facts=facts)
+        )
+
+    async with database.begin(EVERY_ORGANISATION) as session:
+        assert await shred_again(keyring, session) == 1
+
+    async with database.read(organisation) as session:
+        with pytest.raises(Shredded):
+            await keyring.unseal(session, place, sealed)
 
 
 async def test_older_keys_that_came_back_are_shredded_again(
