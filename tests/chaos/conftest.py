@@ -24,7 +24,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _missing() -> Iterator[str]:
     if os.geteuid() != 0:
         yield "root"
-    for program, package in (("ip", "iproute2"), ("turnserver", "coturn"), ("softhsm2-util", "softhsm2")):
+    for program, package in (
+        ("ip", "iproute2"),
+        ("turnserver", "coturn"),
+        ("softhsm2-util", "softhsm2"),
+    ):
         if shutil.which(program) is None:
             yield package
     try:
