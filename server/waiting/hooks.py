@@ -1,9 +1,5 @@
-"""The patient's room: one page that is the waiting room and then the call.
-
-Also what the rooms of ``signaling`` ask of the records: who is admitted when a room opens, the
-admission itself, and the log rows of what happens in a room. The clinician's side is
-``server.visit``.
-"""
+"""What rooms ask of the records: who is admitted when a room opens, the admission itself, and the
+log rows of what happens in a room."""
 
 from __future__ import annotations
 
@@ -15,30 +11,14 @@ from datetime import datetime
 from typing import Final
 
 from aiohttp import web
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import joinedload
 
 from server.audit import Act, ActorRole, Entry, Fact, append, append_once
-from server.auth import PATIENT, Route, actor_of
-from server.consents import has_consented
 from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed, is_away
-from server.errors import Conflict, NotFound
-from server.joinlink import LinkPhase, link_phase
-from server.models import (
-    Appointment,
-    CheckIn,
-    EventKind,
-    Organisation,
-    Visit,
-    VisitState,
-)
+from server.models import EventKind, Organisation, Visit, VisitState
 from server.outbox import tell_cup_of
-from server.pages import json_response
-from server.report.keep import load_reports
-from server.report.state import current_reports
-from server.roomseed import PATIENT_SEAT, seed_of
-from server.services import DATABASE, HUB, PAGES, SETTINGS, now_of
+from server.roomseed import seed_of
 from signaling.hub import Refused, RoomSeed
 from signaling.messages import (
     Away,
@@ -47,149 +27,16 @@ from signaling.messages import (
     MediaChanged,
     MediaProven,
     Returned,
-    Role,
     RoomEvent,
 )
 
 logger = logging.getLogger(__name__)
 
-_LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
 _GROUP_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 8.0
 """How long the end of the application waits for a database that is away."""
 _LONGEST_QUEUE: Final = 10_000
-
-
-# ---- pages -----------------------------------------------------------------------------
-
-
-async def enter(request: web.Request) -> web.StreamResponse:
-    """The button of the check-in: from here on the patient waits."""
-    actor, now = actor_of(request), now_of(request)
-    locator = request.match_info["locator"]
-    async with request.app[DATABASE].begin(actor.organisation) as session:
-        visit = await _load_visit(session, actor.visit_id)
-        if visit.state not in _LIVE:
-            if not await _may_wait(session, visit, now):
-                raise web.HTTPSeeOther(f"/v/{locator}/check-in")
-            change = (
-                update(Visit)
-                .where(Visit.id == visit.id)
-                .where(Visit.state.in_((VisitState.BOOKED, VisitState.CHECKED_IN)))
-                .values(state=VisitState.WAITING, waiting_since=now)
-            )
-            if await count_changed(session, change):
-                entry = Entry(now, Act.WAITING, ActorRole.PATIENT, actor.id, visit.id)
-                await append(session, actor.organisation, entry)
-    raise web.HTTPSeeOther(f"/v/{locator}/room")
-
-
-async def show_room(request: web.Request) -> web.StreamResponse:
-    """The waiting room and the call."""
-    actor, locator = actor_of(request), request.match_info["locator"]
-    async with request.app[DATABASE].read(actor.organisation) as session:
-        visit = await _load_visit(session, actor.visit_id)
-        organisation = await session.get_one(Organisation, actor.organisation)
-        is_agreed = await has_consented(session, visit.id)
-    if visit.state is VisitState.ENDED:
-        raise web.HTTPSeeOther(f"/v/{locator}/end")
-    if visit.state is VisitState.CANCELLED:
-        raise web.HTTPSeeOther(f"/v/{locator}")
-    if visit.state not in _LIVE or not is_agreed:
-        raise web.HTTPSeeOther(f"/v/{locator}/check-in")
-    doctor = visit.appointment.clinician.display_name if visit.appointment.clinician else ""
-    page_data = {
-        "visitId": visit.id,
-        "ticketUrl": f"/v/{locator}/ticket",
-        "filesUrl": f"/v/{locator}/files",
-        "stillUrl": f"/v/{locator}/still",
-        "qualityUrl": f"/v/{locator}/quality",
-        "now": now_of(request).isoformat(),
-        "state": visit.state,
-        "start": visit.appointment.start.isoformat(),
-        "doctor": request.app[PAGES].translator(request).with_article(doctor),
-        "peerName": doctor,
-        "deskPhone": organisation.desk_phone,
-        "endUrl": f"/v/{locator}/end",
-        "reloadUrl": f"/v/{locator}/room",
-    }
-    return request.app[PAGES].render(
-        request,
-        "patient/room.html",
-        organisation_name=organisation.name,
-        desk_phone=organisation.desk_phone,
-        visit=visit,
-        doctor=doctor,
-        locator=locator,
-        here=f"/v/{locator}",
-        files=(),
-        can_change=True,
-        most_mb=request.app[SETTINGS].files_max_mb,
-        page_data=page_data,
-    )
-
-
-async def issue_ticket(request: web.Request) -> web.StreamResponse:
-    """A right to open the socket, for this patient, this room and the next seconds."""
-    actor = actor_of(request)
-    async with request.app[DATABASE].read(actor.organisation) as session:
-        visit = await _load_visit(session, actor.visit_id)
-        organisation = await session.get_one(Organisation, actor.organisation)
-        is_agreed = await has_consented(session, visit.id)
-    if visit.state not in _LIVE or not is_agreed:
-        raise Conflict(f"visit is {visit.state}")
-    ticket = request.app[HUB].issue_ticket(
-        visit.id, PATIENT_SEAT, Role.PATIENT, now_of(request), seed_of(visit, organisation)
-    )
-    return json_response({"ticket": ticket})
-
-
-async def show_end(request: web.Request) -> web.StreamResponse:
-    """What happens now, after the visit."""
-    actor, locator = actor_of(request), request.match_info["locator"]
-    async with request.app[DATABASE].read(actor.organisation) as session:
-        visit = await _load_visit(session, actor.visit_id)
-        organisation = await session.get_one(Organisation, actor.organisation)
-        reports = await load_reports(session, visit.id)
-    if visit.state is VisitState.CANCELLED:
-        raise web.HTTPSeeOther(f"/v/{locator}")
-    if visit.state is not VisitState.ENDED:
-        raise web.HTTPSeeOther(f"/v/{locator}/check-in")
-    clinician = visit.appointment.clinician
-    return request.app[PAGES].render(
-        request,
-        "patient/end.html",
-        organisation_name=organisation.name,
-        desk_phone=organisation.desk_phone,
-        visit=visit,
-        doctor=clinician.display_name if clinician else "",
-        locator=locator,
-        has_report=bool(current_reports(reports)),
-    )
-
-
-async def _load_visit(session: AsyncSession, visit_id: str) -> Visit:
-    visit = await session.scalar(
-        select(Visit)
-        .where(Visit.id == visit_id)
-        .options(joinedload(Visit.appointment).joinedload(Appointment.clinician))
-    )
-    if visit is None:
-        raise NotFound
-    return visit
-
-
-async def _may_wait(session: AsyncSession, visit: Visit, now: datetime) -> bool:
-    if link_phase(visit, visit.appointment, now) is not LinkPhase.ROOM:
-        return False
-    check_in = await session.get(CheckIn, visit.id)
-    if check_in is None or check_in.completed_at is None:
-        return False
-    return await has_consented(session, visit.id)
-
-
-# ---- what rooms ask of the records -----------------------------------------------------
 
 
 class VisitHooks:
@@ -341,11 +188,3 @@ class VisitHooks:
             self._queue = [row for row in self._queue if id(row[1]) not in written]
         if not self._queue:
             self._has_entries.clear()
-
-
-ROUTES: Final = (
-    Route("POST", "/v/{locator}/waiting-room", enter, PATIENT),
-    Route("GET", "/v/{locator}/room", show_room, PATIENT),
-    Route("POST", "/v/{locator}/ticket", issue_ticket, PATIENT),
-    Route("GET", "/v/{locator}/end", show_end, PATIENT),
-)

@@ -1,0 +1,22 @@
+"""The patient's room: one page that is the waiting room and then the call.
+
+``pages``: what the patient sees; ``hooks``: what the rooms of ``signaling`` ask of the records. The
+clinician's side is ``server.visit``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.auth import PATIENT, Route
+from server.waiting.hooks import VisitHooks
+from server.waiting.pages import enter, issue_ticket, show_end, show_room
+
+__all__ = ["ROUTES", "VisitHooks"]
+
+ROUTES: Final = (
+    Route("POST", "/v/{locator}/waiting-room", enter, PATIENT),
+    Route("GET", "/v/{locator}/room", show_room, PATIENT),
+    Route("POST", "/v/{locator}/ticket", issue_ticket, PATIENT),
+    Route("GET", "/v/{locator}/end", show_end, PATIENT),
+)
