@@ -124,21 +124,11 @@ def create_app(
     app = web.Application(
         middlewares=[answer_errors, refuse_cross_site], client_max_size=MAX_BODY_BYTES
     )
-    app[SETTINGS] = settings
-    app[CLOCK] = clock or (lambda: datetime.now(UTC))
-    app[KEYRING] = load_keyring(settings.data_dir)
-    app[DATABASE] = Database(settings.database, COMMAND_SECONDS)
-    app[ALARMS] = Alarms(app[DATABASE], app[CLOCK])
-    app[KEYRING].on_broken = app[ALARMS].sound
-    app[ORIGINS] = frozenset({settings.base_url, own_url or settings.base_url})
-    app[READINESS] = Readiness(app[DATABASE])
+    _put_services(app, settings, clock or (lambda: datetime.now(UTC)), own_url)
     app[PAGES] = Pages(assets)
-    app[login.THROTTLES] = login.Throttles()
-    app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)
     hooks = VisitHooks(app[DATABASE], app[CLOCK])
     relays = _prepare_relays(app)
     app[HUB] = _create_hub(app, hooks, relays)
-    app[FILES] = SealedFolder(settings.data_dir / ATTACHMENTS_FOLDER)
     attachments.prepare(app)
     linetest.prepare(app, relays)
     fse.prepare(app)
@@ -154,6 +144,26 @@ def create_app(
     for feature in _FEATURES:
         register(app, feature.ROUTES)
     return app
+
+
+def _put_services(
+    app: web.Application,
+    settings: Settings,
+    clock: Callable[[], datetime],
+    own_url: str | None,
+) -> None:
+    """What handlers find in the application, before anything is started."""
+    app[SETTINGS] = settings
+    app[CLOCK] = clock
+    app[KEYRING] = load_keyring(settings.data_dir)
+    app[DATABASE] = Database(settings.database, COMMAND_SECONDS)
+    app[ALARMS] = Alarms(app[DATABASE], app[CLOCK])
+    app[KEYRING].on_broken = app[ALARMS].sound
+    app[ORIGINS] = frozenset({settings.base_url, own_url or settings.base_url})
+    app[READINESS] = Readiness(app[DATABASE])
+    app[login.THROTTLES] = login.Throttles()
+    app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)
+    app[FILES] = SealedFolder(settings.data_dir / ATTACHMENTS_FOLDER)
 
 
 def _add_workers(app: web.Application, mail: Delivery) -> None:
