@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from server import admin
 from server.check import check_installation
 from server.cli.clinic import clinic
+from server.cli.codes import codes
 from server.cli.common import Commands, data_option, json_option, run
 from server.cli.cup import cup
 from server.cli.keys import keys
@@ -190,6 +191,7 @@ def _facts(visit: Visit, organisation: str) -> dict[str, str]:
 
 
 for command in (
-    backup, clinic, cup, hold, init, keys, organisation, report, restore, retention, turn_config, user, visits,
+    backup, clinic, codes, cup, hold, init, keys, organisation, report, restore, retention,
+    turn_config, user, visits,
 ):  # fmt: skip
     main.add_command(command)
