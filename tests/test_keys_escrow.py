@@ -382,6 +382,24 @@ async def test_commands_split_and_bring_back(
     assert not any(word in log for word in words.split() if len(word) > 7)
 
 
+def test_command_brings_the_root_key_to_an_empty_machine(
+    keyring: Keyring, data_dir: Path, tmp_path: Path
+) -> None:
+    paths = save_shares(tmp_path / "shares", split_root(keyring, NOW))
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "accanto.db").touch()
+    words = [path.read_text().split(".\n")[-1].replace("\n", " ") for path in paths[:3]]
+
+    done = CliRunner().invoke(
+        main, ["keys", "restore", "--data", str(home)], input="\n".join(words) + "\n"
+    )
+
+    assert done.exit_code == 0, done.output
+    assert (home / ROOT_KEY_FILE).read_bytes() == (data_dir / ROOT_KEY_FILE).read_bytes()
+    assert words[0].split()[5] not in done.output
+
+
 async def test_command_shreds_and_names_the_backups_that_still_open(
     accanto: Commands, settings: Settings, visits: list[Visit], tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from server.keys.rotation import rewrap as rewrap_organisation
 from server.keys.rotation import rotate as rotate_organisation
 from server.keys.shredding import shred_visit
 from server.keys.status import Standing, load_standings
+from server.migrations import is_current
 from server.models import Organisation, OrganisationKey, Visit
 from server.settings import Settings, load_settings
 
@@ -208,14 +209,18 @@ async def _escrow(settings: Settings, to: Path | None, now: datetime) -> list[st
 
 
 async def _load_roots(settings: Settings) -> set[str]:
-    """The check values that the database wants; none where there is no database yet."""
+    """The check values that the database wants; none where there is no database yet, or one that
+    waits for the key to be migrated."""
     if not settings.database_url and not settings.sqlite_file.exists():
         return set()
-    async with (
-        admin.open_database(settings) as database,
-        database.read(EVERY_ORGANISATION) as session,
-    ):
-        return set(await session.scalars(select(OrganisationKey.root_id).distinct()))
+    database = Database(settings.database)
+    try:
+        if not await is_current(database):
+            return set()
+        async with database.read(EVERY_ORGANISATION) as session:
+            return set(await session.scalars(select(OrganisationKey.root_id).distinct()))
+    finally:
+        await database.close()
 
 
 async def _note_restored(settings: Settings, root: str) -> None:
