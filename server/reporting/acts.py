@@ -20,7 +20,7 @@ from server.reporting.drafts import (
 )
 from server.reporting.picture import load_picture
 from server.reporting.show import render_page
-from server.reporting.signature import NotSigned, Wish, load_desk, sign
+from server.reporting.signature import NotSigned, Problem, Wish, is_signed, load_desk, sign
 from server.services import DATABASE, FILES, KEYRING
 
 _LONGEST_PIN: Final = 64
@@ -28,7 +28,8 @@ _LONGEST_ADDENDUM: Final = 20_000
 
 
 async def sign_report(request: web.Request) -> web.StreamResponse:
-    """Sign what was on the screen; what keeps it from being signed is said on the same page."""
+    """Sign what was on the screen; what keeps it from being signed is said on the same page. Two
+    clicks on one button are one signature."""
     form = await request.post()
     seen = str(form.get("seen", ""))
     wish = Wish(
@@ -41,6 +42,8 @@ async def sign_report(request: web.Request) -> web.StreamResponse:
     try:
         await sign(request, wish)
     except NotSigned as error:
+        if error.reason == Problem.CHANGED and await is_signed(request, wish.report_id):
+            raise _back(request) from error
         return await render_page(
             request, status=409, problem=error.reason, problem_words=error.words
         )

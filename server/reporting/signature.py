@@ -139,6 +139,17 @@ async def load_desk(request: web.Request, session: AsyncSession) -> Desk:
     return Desk(request.app[KEYRING], session, visit, author, now_of(request), limits)
 
 
+async def is_signed(request: web.Request, report_id: str) -> bool:
+    """Whether this document of the visit has its signature by now."""
+    actor = actor_of(request)
+    async with request.app[DATABASE].read(actor.organisation) as session:
+        visit = await load_visit_of(session, actor.id, request.match_info["visit_id"])
+        report = await session.get(Report, report_id)
+    if report is None or report.visit_id != visit.id:
+        return False
+    return report.signed_at is not None
+
+
 async def find_login(request: web.Request, session: AsyncSession) -> UserSession | None:
     """The login of this browser: it keeps the PIN."""
     token = request.cookies.get(session_cookie(request), "")

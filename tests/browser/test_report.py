@@ -105,7 +105,7 @@ async def take(stage: Stage, page: Page, name: str) -> None:
     await page.screenshot(path=stage.folder / f"{name}.png", full_page=True)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(360)
 async def test_a_visit_ends_in_a_signed_report_that_the_patient_opens(
     stage: Stage, validator: Validator
 ) -> None:
