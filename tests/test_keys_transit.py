@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from recordings.vault import SealBroken
+from server.backup import restore_backup, take_backup
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.keyring import INSTALLATION_FILE, ROOT_KEY_FILE, Keyring, Place, load_keyring
@@ -178,6 +179,31 @@ async def test_service_goes_away_and_what_is_known_goes_on(
     engine.is_sealed = False
     async with database.begin(cast.emilia.organisation.id) as session:
         assert await serving.seal(session, elsewhere, TEXT)
+
+
+async def test_backup_has_no_root_key_and_comes_back_through_the_service(
+    database: Database, database_url: str, keyring: Keyring, data_dir: Path, cast: Cast,
+    engine: TransitEngine, token_file: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    transit = {"transit_url": engine.url, "transit_token_file": str(token_file)}
+    served = {} if database_url.startswith("sqlite") else {"database_url": database_url}
+    save_settings(data_dir, transit | served)
+    await rewrap_under_root(database, load_keyring(data_dir), data_dir, NOW)
+    taken = await take_backup(load_settings(data_dir), tmp_path / "d", tmp_path / "k", NOW)
+    assert not list(taken.keys.rglob("root*.key"))
+    home = tmp_path / "new"
+    if served:
+        home.mkdir()
+        save_settings(home, transit)
+
+    engine.is_sealed = True
+    with pytest.raises(RootKeyAway, match="is sealed"):
+        await restore_backup(home, taken.data, taken.keys)
+    engine.is_sealed = False
+    await restore_backup(home, taken.data, taken.keys)
+
+    assert not (home / ROOT_KEY_FILE).exists()
+    assert load_keyring(home).derive("fhir-ids") == keyring.derive("fhir-ids")
 
 
 async def load_versions(database: Database) -> set[int]:
