@@ -48,8 +48,15 @@ from server.sealed.report import (
 )
 from server.settings import Settings
 from tests.conftest import Cast, MakeVisit, Team
-from tests.fsegateway import FseGateway, Problem, check_structure, connect, serve_gateway
-from tests.reports import FSE, changed, open_validator
+from tests.fsegateway import (
+    FseGateway,
+    Problem,
+    check_structure,
+    connect,
+    judge_by_national_rules,
+    serve_gateway,
+)
+from tests.reports import changed
 
 ROOT = "2.16.840.1.113883.2.9.2.90.4.4"
 DAY = timedelta(days=1)
@@ -178,14 +185,7 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Callable[[bytes], list[str]]]:
-    """The national rules where they lie beside us, else the structure alone."""
-    if not (FSE / "validate.py").is_file():
-        yield check_structure
-        return
-    opened = open_validator()
-    validator = next(opened)
-    yield lambda cda: [f"{one.rule}: {one.message}" for one in validator.errors(cda)]
-    opened.close()
+    yield from judge_by_national_rules()
 
 
 @pytest.fixture
