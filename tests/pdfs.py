@@ -21,7 +21,7 @@ _INSIDE = re.compile(rb"\\.|[()]", re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _NAMED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 _ONE = re.compile(r"<([0-9A-Fa-f]+)>\s*<([0-9A-Fa-f]+)>\s*$", re.MULTILINE)
-_ACTIVE = (b"/JavaScript", b"/JS", b"/Launch", b"/XFA", b"/Movie", b"/Sound", b"/RichMedia")
+_ACTIVE = {"/JavaScript", "/JS", "/Launch", "/XFA", "/Movie", "/Sound", "/RichMedia", "/OpenAction"}
 
 
 def open_pdf(pdf: bytes) -> PdfFileReader:
@@ -74,7 +74,7 @@ def pdfa_faults(pdf: bytes) -> list[str]:
         intent.get_object()["/DestOutputProfile"].data[36:40] == b"acsp" for intent in intents
     ):
         faults.append("no ICC profile as output intent")
-    faults += [f"active content: {name.decode()}" for name in _ACTIVE if name in pdf]
+    faults += [f"active content: {name}" for name in sorted(_ACTIVE & set(_names(root)))]
     faults += list(_file_faults(root))
     for page in pages_of(pdf):
         faults += list(_font_faults(page))
@@ -82,6 +82,26 @@ def pdfa_faults(pdf: bytes) -> list[str]:
     if "/AcroForm" in root and root["/AcroForm"].get("/NeedAppearances", False):
         faults.append("a form that needs appearances")
     return faults
+
+
+def _names(root: Any) -> Iterator[str]:
+    """Every key and every name of the objects that the catalogue leads to."""
+    left, seen = [root], set[tuple[int, int]]()
+    while left:
+        one = left.pop()
+        reference = getattr(one, "reference", None)
+        if reference is not None:
+            if (reference.idnum, reference.generation) in seen:
+                continue
+            seen.add((reference.idnum, reference.generation))
+            one = one.get_object()
+        if isinstance(one, dict):
+            yield from map(str, one)
+            left += [one.raw_get(name) for name in one]
+        elif isinstance(one, list):
+            left += [one.raw_get(index) for index in range(len(one))]
+        elif isinstance(one, str):
+            yield one
 
 
 def _file_faults(root: Any) -> Iterator[str]:
