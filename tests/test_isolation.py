@@ -201,7 +201,7 @@ FORM = {
 }  # fmt: skip
 NEEDS_MORE = (
     "/assign", "/correct", "/upload", "/admin/reconciliation", "/admin/retention",
-    "/admin/retention/holds",
+    "/admin/retention/holds", "/signature",
 )  # fmt: skip
 """Forms that want something of their own: a 400 shows that one is in."""
 ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator")
