@@ -43,9 +43,8 @@ async def check_root_key(settings: Settings) -> None:
 
     :raises CommandFailed: missing or another one; says what to do.
     """
-    keyring = load_keyring(settings.data_dir)
     async with open_database(settings) as database, database.read(EVERY_ORGANISATION) as session:
-        await check_keys(keyring, session)
+        await check_keys(load_keyring(settings.data_dir), session)
 
 
 @asynccontextmanager

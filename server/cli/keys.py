@@ -245,8 +245,8 @@ async def _shred(settings: Settings, visit_id: str, now: datetime) -> bool:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
     """The database and the keys, which are those of this database."""
-    keyring = load_keyring(settings.data_dir)
     async with admin.open_database(settings) as database:
+        keyring = load_keyring(settings.data_dir)
         async with database.read(EVERY_ORGANISATION) as session:
             await check_keys(keyring, session)
         yield database, keyring
