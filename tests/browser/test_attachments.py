@@ -138,8 +138,7 @@ async def test_a_photo_is_asked_for_agreed_to_taken_and_chosen_for_the_report(
     assert abs(await clinician.tone() - 440) < 30
     assert abs(await patient.tone() - 1000) < 30
     await finish(clinician)
-    await clinician.page.wait_for_load_state()
-    await clinician.page.goto(clinician.page.url)
+    await expect(clinician.page.locator('[data-hook="over"]')).to_be_visible(timeout=PATIENCE_MS)
     await expect(clinician("files-list")).to_contain_text("nel referto", timeout=PATIENCE_MS)
     assert find_faults(patient, clinician) == []
 
