@@ -27,7 +27,6 @@ from server.models import (
     Note,
     NoteTemplate,
     Phrase,
-    Report,
     Source,
     Submission,
     SubmissionState,
@@ -40,8 +39,8 @@ from server.sealed import Answers, Identity, NoteContent, Section, seal_answers,
 from server.services import FILES
 from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
 from tests.files import add_attachment
-from tests.test_admin_pages import add_event, add_message, add_run
 from tests.reportvisits import add_signed_report
+from tests.test_admin_pages import add_event, add_message, add_run
 from tests.visitors import OWN_PAGE, Answer, Site, Visitor, site
 
 __all__ = ["site"]
@@ -200,7 +199,7 @@ FORM = {
     "title": "Controllo", "findings": "Sta bene", "shortcut": "pa", "text": "Pressione",
 }  # fmt: skip
 NEEDS_MORE = (
-    "/assign", "/correct", "/upload", "/admin/reconciliation", "/admin/retention",
+    "/assign", "/correct", "/addendum", "/upload", "/admin/reconciliation", "/admin/retention",
     "/admin/retention/holds", "/signature",
 )  # fmt: skip
 """Forms that want something of their own: a 400 shows that one is in."""
@@ -209,8 +208,15 @@ ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator"
 
 NOTHING = dict.fromkeys(
     (
-        "source_id", "message_id", "event_id", "run_id", "file_id", "template_id", "phrase_id",
-        "submission_id", "report_id",
+        "source_id",
+        "message_id",
+        "event_id",
+        "run_id",
+        "file_id",
+        "template_id",
+        "phrase_id",
+        "submission_id",
+        "report_id",
     ),
     "0" * 16,
 )
@@ -249,7 +255,7 @@ async def make_objects(
     )
     async with database.begin(visit.organisation_id) as session:
         session.add_all([template, phrase])
-    submission = await add_refused_report(database, visit)
+    report_id = await add_signed_report(database, keyring, visit)
     return {
         "source_id": source.id,
         "message_id": message.id,
@@ -258,38 +264,26 @@ async def make_objects(
         "file_id": file.id,
         "template_id": template.id,
         "phrase_id": phrase.id,
-        "submission_id": submission.id,
-        "report_id": await add_signed_report(database, keyring, visit),
+        "report_id": report_id,
+        "submission_id": await add_refusal(database, visit, report_id),
     }
 
 
-async def add_refused_report(database: Database, visit: Visit) -> Submission:
-    """A document that the national record has refused."""
-    now, id_ = datetime.now(UTC), new_id()
-    report = Report(
-        id=id_,
-        organisation_id=visit.organisation_id,
-        visit_id=visit.id,
-        set_id=id_,
-        sealed_content=b"",
-        author_id=visit.appointment.clinician_id,
-        created_at=now,
-        signed_at=now,
-    )
+async def add_refusal(database: Database, visit: Visit, report_id: str) -> str:
+    """The national record has refused this report; the id of its place in the queue."""
+    now = datetime.now(UTC)
     submission = Submission(
         id=new_id(),
         organisation_id=visit.organisation_id,
-        report_id=id_,
+        report_id=report_id,
         state=SubmissionState.REFUSED,
         next_try_at=now,
         created_at=now,
         changed_at=now,
     )
     async with database.begin(visit.organisation_id) as session:
-        session.add(report)
-        await session.flush()
         session.add(submission)
-    return submission
+    return submission.id
 
 
 async def ask(
