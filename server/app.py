@@ -101,7 +101,7 @@ _FEATURES = (
     ready,
     fhir_doors,
 )
-_CUP_WORKERS = (changes, mllp, fhir_poll, dropfolder, delivery, cuplist, fse_delivery)
+_LEADING_WORKERS = (changes, mllp, fhir_poll, dropfolder, delivery, cuplist, fse_delivery)
 
 
 def create_app(
@@ -173,7 +173,7 @@ def _add_workers(app: web.Application, mail: Delivery) -> None:
     dispatcher = Dispatcher(database, app[KEYRING], renderer, mail, clock)
     app[mllp.MLLP_PORTS] = {}
     workers = [Planner(database, clock).lifetime, dispatcher.lifetime]
-    workers += [worker.lifetime for worker in _CUP_WORKERS]
+    workers += [worker.lifetime for worker in _LEADING_WORKERS]
     workers.append(Shredder(database, app[KEYRING], app[FILES], clock).lifetime)
     app[LEADER] = Leader(lease_of(database, settings.data_dir), workers)
     app.cleanup_ctx.append(app[LEADER].lifetime)
