@@ -7,9 +7,8 @@ What happens inside one visit is ``server.visit``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from enum import StrEnum
 from typing import Final
 
 from aiohttp import web
@@ -26,13 +25,13 @@ from server.caseload import (
     load_visit_of,
     visits_of,
 )
+from server.chips import LIVE, Chip, Signs, chip_of, waiting_minutes
 from server.errors import Conflict, InvalidInput
 from server.i18n import ROME, Translator
 from server.joinlink import ROOM_CLOSES, ROOM_OPENS
 from server.mail.queue import queue_message
 from server.models import (
     Appointment,
-    AppointmentStatus,
     CheckIn,
     Device,
     MessageKind,
@@ -55,37 +54,9 @@ from server.sealed import (
 from server.services import DATABASE, HUB, KEYRING, PAGES, now_of
 from signaling.messages import Late, Participant, ParticipantState, Role
 
-_LIVE: Final = (VisitState.WAITING, VisitState.IN_VISIT)
 _WRITTEN_BEFORE: Final = timedelta(hours=3)
 """How long before the visit a patient gets a message that the clinician is late."""
 _OUT: Final = (ParticipantState.AWAY, ParticipantState.GONE)
-
-
-class Chip(StrEnum):
-    """What the row says; each has its word, its icon and its colour."""
-
-    TO_DO = "to_do"
-    LINK_OPEN = "link_open"
-    TEST_OK = "test_ok"
-    TEST_FAILED = "test_failed"
-    WAITING = "waiting"
-    AWAY = "away"
-    CONFIRMED = "confirmed"
-    CANCEL_ASKED = "cancel_asked"
-    IN_VISIT = "in_visit"
-    TO_CLOSE = "to_close"
-    ENDED = "ended"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class Signs:
-    """What else is known of a visit, beside its row."""
-
-    answers: Answers = field(default_factory=Answers)
-    is_link_open: bool = False
-    is_patient_out: bool = False
-    """The patient was in the room and is not there now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,37 +69,6 @@ class Row:
     age: int | None
     chip: Chip
     words: str
-
-
-def chip_of(visit: Visit, signs: Signs, now: datetime) -> Chip:
-    """The one thing to say about a visit now."""
-    appointment, state = visit.appointment, visit.state
-    if VisitState.CANCELLED is state or appointment.status is AppointmentStatus.CANCELLED:
-        return Chip.CANCELLED
-    if state is VisitState.ENDED:
-        return Chip.ENDED
-    if state is not VisitState.IN_VISIT and now >= appointment.end + ROOM_CLOSES:
-        return Chip.TO_CLOSE
-    if state in _LIVE and signs.is_patient_out:
-        return Chip.AWAY
-    if state in _LIVE:
-        return Chip(state.value)
-    if appointment.cancel_asked_at is not None:
-        return Chip.CANCEL_ASKED
-    devices = {signs.answers.camera, signs.answers.microphone, signs.answers.loudspeaker}
-    if "failed" in devices:
-        return Chip.TEST_FAILED
-    if "ok" in devices:
-        return Chip.TEST_OK
-    if appointment.confirmed_at is not None:
-        return Chip.CONFIRMED
-    return Chip.LINK_OPEN if signs.is_link_open else Chip.TO_DO
-
-
-def waiting_minutes(visit: Visit, now: datetime) -> int:
-    """How long the patient has waited; nought for who does not wait."""
-    since = visit.waiting_since if visit.state is VisitState.WAITING else None
-    return max(0, int((now - since).total_seconds()) // 60) if since else 0
 
 
 def day_bounds(now: datetime) -> tuple[datetime, datetime]:
@@ -272,7 +212,7 @@ async def _load_day(session: AsyncSession, actor: Actor, now: datetime) -> Seque
             or_(
                 Appointment.start.between(start, end - timedelta(microseconds=1)),
                 (Appointment.start <= now + ROOM_OPENS) & (Appointment.end > now - ROOM_CLOSES),
-                Visit.state.in_(_LIVE),
+                Visit.state.in_(LIVE),
             )
         )
         .order_by(Appointment.start, Visit.id)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from server.agenda import Chip, Signs, chip_of, day_bounds, waiting_minutes
+from server.agenda import day_bounds
 from server.audit import Act
 from server.auth import Actor
 from server.caseload import age_on
+from server.chips import Chip, Signs, chip_of, waiting_minutes
 from server.db import Database
 from server.i18n import ROME
 from server.keyring import Keyring

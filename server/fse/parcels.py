@@ -115,14 +115,7 @@ async def take(
             is_long = obstacle is Sign.WITHHELD
             row.next_try_at = now + (_LONGEST_WAIT if is_long else _LOOK_AGAIN)
             return None
-        hold = (
-            update(Submission)
-            .where(Submission.id == row.id)
-            .where(Submission.attempts == row.attempts)
-            .where(Submission.state == row.state)
-            .values(attempts=row.attempts + 1, next_try_at=now + LEASE)
-        )
-        if not await count_changed(session, hold):
+        if not await _hold(session, row, now):
             return None
         content = await sealed_report.open_report_content(keyring, session, report)
         pdf = await sealed_report.open_report_pdf(keyring, session, report)
@@ -136,6 +129,18 @@ async def take(
         paper=Paper(msgspec.json.decode(content, type=ReportContent), pdf),
         replaced_id=replaced_id,
     )
+
+
+async def _hold(session: AsyncSession, row: Submission, now: datetime) -> bool:
+    """Write the attempt down; False when somebody else has done so since the row was read."""
+    hold = (
+        update(Submission)
+        .where(Submission.id == row.id)
+        .where(Submission.attempts == row.attempts)
+        .where(Submission.state == row.state)
+        .values(attempts=row.attempts + 1, next_try_at=now + LEASE)
+    )
+    return bool(await count_changed(session, hold))
 
 
 async def settle(

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.audit import Act, ActorRole, Entry, append
-from server.db import count_changed
+from server.audit import Act, ActorRole, Entry, Fact, append
+from server.db import OrganisationId, count_changed
 from server.errors import Conflict, NotFound
 from server.models import Appointment, Report, Submission, SubmissionState, Visit
 from server.report.watch import has_later_version
@@ -28,19 +28,7 @@ async def retry_submission(
     :raises NotFound: there is none, or the visit is not theirs.
     :raises Conflict: it is not refused, or a later version stands for it.
     """
-    wanted = (
-        select(Submission.organisation_id, Report)
-        .join(Report, Report.id == Submission.report_id)
-        .join(Visit, Visit.id == Report.visit_id)
-        .join(Appointment, Appointment.id == Visit.appointment_id)
-        .where(Submission.id == submission_id)
-    )
-    if clinician_id:
-        wanted = wanted.where(Appointment.clinician_id == clinician_id)
-    found = (await session.execute(wanted)).one_or_none()
-    if found is None:
-        raise NotFound
-    organisation, report = found
+    organisation, report = await _load(session, submission_id, clinician_id)
     change = (
         update(Submission)
         .where(Submission.id == submission_id)
@@ -59,6 +47,24 @@ async def retry_submission(
     )
     if is_outdated or not await count_changed(session, change):
         raise Conflict("the document is not refused, or a later version stands for it")
-    facts: dict[str, str | int | bool | None] = {"report": report.id, "version": report.version}
+    facts: dict[str, Fact] = {"report": report.id, "version": report.version}
     entry = Entry(now, Act.FSE_RETRIED, role, by, report.visit_id, facts)
     await append(session, organisation, entry)
+
+
+async def _load(
+    session: AsyncSession, submission_id: str, clinician_id: str
+) -> tuple[OrganisationId, Report]:
+    wanted = (
+        select(Submission.organisation_id, Report)
+        .join(Report, Report.id == Submission.report_id)
+        .join(Visit, Visit.id == Report.visit_id)
+        .join(Appointment, Appointment.id == Visit.appointment_id)
+        .where(Submission.id == submission_id)
+    )
+    if clinician_id:
+        wanted = wanted.where(Appointment.clinician_id == clinician_id)
+    found = (await session.execute(wanted)).one_or_none()
+    if found is None:
+        raise NotFound
+    return found[0], found[1]
