@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -421,6 +423,46 @@ async def test_the_administrator_sets_terms_and_holds(
     async with site.database.read(EVERY_ORGANISATION) as session:
         (row,) = (await session.scalars(select(LegalHold))).all()
     assert row.lifted_by == row.placed_by == cast.toscana.administrator.id
+
+
+async def accanto(database_url: str, data_dir: Path, *arguments: str) -> tuple[int, str]:
+    """Status and all words of a command over the data folder of the test."""
+    environment = {"ACCANTO_DATABASE_URL": database_url, "ACCANTO_DATA_DIR": str(data_dir)}
+    done = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("accanto"), *arguments, env=os.environ | environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    words, _ = await done.communicate()
+    return done.returncode or 0, words.decode()
+
+
+@pytest.mark.timeout(600)
+async def test_commands_do_what_the_page_does(
+    database: Database, database_url: str, data_dir: Path, records: Records
+) -> None:
+    old = await records.add(LONG_AGO, ADA)
+
+    async def run(*arguments: str) -> tuple[int, str]:
+        return await accanto(database_url, data_dir, *arguments)
+
+    assert await run("hold", "place", old.id, "--reason", "litigation") == (
+        0, f"The visit {old.id} is held.\n",
+    )  # fmt: skip
+    assert (await run("hold", "place", "nobody", "--reason", "litigation"))[0] == 1
+    held = json.loads((await run("hold", "list", "--json"))[1])
+    assert (held["visit"], held["reason"]) == (old.id, "litigation")
+    assert "Held: 1 visits." in (await run("retention", "run"))[1]
+    assert (await run("hold", "lift", old.id))[0] == 0
+    assert (await run("retention", "set", "ausl-toscana", "record", "10"))[0] == 1
+    assert (await run("retention", "set", "ausl-toscana", "record", "1825"))[0] == 0
+    lines = [
+        json.loads(line) for line in (await run("retention", "show", "--json"))[1].split("\n")[:-1]
+    ]
+    assert {line["organisation"]: line["record"] for line in lines} == {
+        "ausl-emilia": 3650, "ausl-toscana": 1825,
+    }  # fmt: skip
+    assert (await run("retention", "run"))[1].startswith("Ended: 1 visits, 0 months")
+    assert (await count_rows(database, old))["note"] == 0
 
 
 async def test_pages_of_an_ended_visit_say_so(
