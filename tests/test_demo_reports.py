@@ -22,6 +22,8 @@ from tests.reports import Validator, open_validator
 from tests.test_cli import Installation
 from tests.test_demo import running_demo
 
+pytestmark = pytest.mark.timeout(400)
+
 _HL7: Final = {"h": "urn:hl7-org:v3"}
 CODES: Final = [f"TA26-4{number:05}" for number in range(1, len(CASES) + 1)]
 

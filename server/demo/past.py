@@ -29,7 +29,8 @@ from server.demo.people import Staff
 from server.errors import CommandFailed
 from server.joinlink import derive_link, derive_report_code
 from server.keyring import Keyring
-from server.models import Appointment, Organisation, ReportCode, Visit
+from server.line.measured import Path, Rung
+from server.models import Appointment, Direction, Organisation, ReportCode, Visit
 from server.report.keep import load_reports
 from server.report.state import find_current, find_draft
 from server.roomseed import CLINICIAN_SEAT, PATIENT_SEAT, seed_of
@@ -45,6 +46,9 @@ from signaling.messages import (
     RoomEvent,
 )
 
+_MEASURES: Final = 95
+"""Of ten seconds each."""
+_WEAK: Final = range(40, 46)
 _OURS: Final = {"Sec-Fetch-Site": "same-origin"}
 _JSON: Final = {**_OURS, "Accept": "application/json"}
 
@@ -187,6 +191,9 @@ class _Scene:
         await self._save_note(case.sections, version=0)
         self.at(17.1)
         await self._tell(_leave, PATIENT_SEAT, CLINICIAN_SEAT)
+        measured = {"intervals": _measure(self.slot.start), "outages": []}
+        await self.patient.send("POST", f"{self.patient_url}/quality", measured)
+        await self.doctor.send("POST", f"{here}/quality", measured)
         self.at(17.4)
         present = ["patient", "caregiver"] if case.companions else ["patient"]
         finish = {"outcome": "completed", "suitability": "suitable", "present": present}
@@ -253,6 +260,28 @@ class _Scene:
         await self.patient.post(f"{here}/open", code=digits)
         if current is not None:
             await self.patient.get(f"{here}/{current.id}/pdf")
+
+
+def _measure(start: datetime) -> list[dict[str, object]]:
+    """What a page measured of the other side: good, with a weak picture for a minute."""
+    return [
+        {
+            "direction": Direction.INCOMING.value,
+            "began_at": (start + timedelta(seconds=60 + 10 * number)).isoformat(),
+            "seconds": 10.0,
+            "loss_percent": 0.4,
+            "rtt_ms": 46 + number % 7,
+            "jitter_ms": 5 + number % 3,
+            "concealed_percent": 0.2,
+            "frozen_ms": 0,
+            "frames_per_second": 2.0 if number in _WEAK else 24.0,
+            "kilobits_per_second": 120 if number in _WEAK else 1100,
+            "path": Path.DIRECT.value,
+            "rung": (Rung.SLOW if number in _WEAK else Rung.SD).value,
+            "voice_score": 4.2,
+        }
+        for number in range(_MEASURES)
+    ]
 
 
 async def hold_past_visits(
