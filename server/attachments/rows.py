@@ -133,6 +133,7 @@ async def add_file(
     database, keyring = request.app[DATABASE], request.app[KEYRING]
     folder = request.app[FILES]
     async with database.begin(actor.organisation) as session:
+        await load_open_visit(session, actor, row.received_at)
         key = await keyring.data_key(session, content_place(row))
     await write_attachment(folder, row, key, prepared.content)
     try:
