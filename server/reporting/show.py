@@ -47,12 +47,7 @@ async def render_page(
         draft, missing = await _open_draft(request, desk)
         reports = await load_reports(session, desk.visit.id)
         current = find_current(reports)
-        shown = draft.content if draft else None
-        if shown is None and current is not None:
-            shown = await open_content(keyring, session, current)
-            await desk.write(Act.REPORT_OPENED, current)
-        elif draft is not None:
-            await desk.write(Act.REPORT_OPENED, draft.report)
+        shown = await _open_shown(desk, draft, current)
         context = {
             "visit": desk.visit,
             "identity": await open_identity(keyring, session, desk.visit.appointment.patient),
@@ -131,6 +126,19 @@ async def _open_draft(request: web.Request, desk: Desk) -> tuple[Draft | None, I
         return await open_draft(desk, picture), None
     except InvalidInput as error:
         return None, error
+
+
+async def _open_shown(
+    desk: Desk, draft: Draft | None, current: Report | None
+) -> ReportContent | None:
+    """What the page shows, the draft before what is signed; that it was opened is written down."""
+    report = draft.report if draft else current
+    if report is None:
+        return None
+    await desk.write(Act.REPORT_OPENED, report)
+    if draft is not None:
+        return draft.content
+    return await open_content(desk.keyring, desk.session, report)
 
 
 async def _is_pin_kept(request: web.Request, session: AsyncSession) -> bool:
