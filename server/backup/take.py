@@ -127,16 +127,7 @@ async def _take(
         revision, tables = await _export(settings, folders)
         _copy_files(settings, folders, with_root=with_root)
         manifests = {
-            half: Manifest(
-                format=FORMAT,
-                half=half,
-                id=made,
-                made_at=now,
-                version=version("accanto"),
-                revision=revision,
-                files=list_files(folder),
-                tables=tables[half],
-            ).signed(keyring)
+            half: _describe(half, made, now, revision, folder, tables[half]).signed(keyring)
             for half, folder in folders.items()
         }
         for half in (Half.KEYS, Half.DATA):
@@ -152,6 +143,21 @@ async def _take(
         rows=sum(entry.rows for half in Half for entry in tables[half]),
         size_bytes=sum(entry.size_bytes for half in Half for entry in manifests[half].files),
         removed=removed,
+    )
+
+
+def _describe(
+    half: Half, made: str, now: datetime, revision: str, folder: Path, tables: list[TableEntry]
+) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        half=half,
+        id=made,
+        made_at=now,
+        version=version("accanto"),
+        revision=revision,
+        files=list_files(folder),
+        tables=tables,
     )
 
 
