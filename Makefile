@@ -42,7 +42,7 @@ test: setup lint
 	@$(BIN)/python tests/browser/chromium.py
 	@node --test tests/js/*.test.js
 	@$(BIN)/python -m pytest tests/browser -m "not long" --numprocesses=2 --dist=loadfile
-	@$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser --numprocesses=3 --dist=loadfile
+	@$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 bench: setup
 	@$(BIN)/python tests/browser/chromium.py

@@ -100,7 +100,8 @@ class SealedFolder:
     """The files of one folder, each under a name of letters, digits, ``-`` and ``_``."""
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (path.parent, path):
+            folder.mkdir(mode=0o700, exist_ok=True)
         self._path = path
 
     def create(self, name: str, key_id: str, key: bytes, context: bytes) -> SealedWriter:

@@ -100,7 +100,13 @@ def test_folder_of_a_demo_holds_no_name_of_a_patient_and_no_secret(tmp_path: Pat
         for text in (person.family_name, codice_fiscale_of(person), person.address):
             assert text.encode() not in everything, text
     secret = announced["patient_url"].partition("#")[2]
-    for text in (secret, secret[:26], announced["clinician_password"], "scompenso", "000 100"):
+    for text in (
+        secret,
+        secret[:26],
+        announced["clinician_password"],
+        "gonfiore alle caviglie",
+        "000 100",
+    ):
         assert text.encode() not in everything, text
 
 

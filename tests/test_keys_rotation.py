@@ -95,11 +95,11 @@ async def test_rewrapping_leaves_one_version_and_opens_nothing_sealed(
     assert await load_acts(database) == [Act.KEY_ROTATED, Act.KEY_ROTATED, Act.KEYS_REWRAPPED]
 
 
+@pytest.mark.parametrize("template", ["postgresql"], indirect=True)
 async def test_rewrapping_waits_for_one_who_wraps_by_the_old_version(
     database: Database, keyring: Keyring, data_dir: Path, place: Place
 ) -> None:
-    if database.engine.dialect.name == "sqlite":
-        pytest.skip("SQLite has one writer at a time")
+    """SQLite has one writer at a time."""
     other = load_keyring(data_dir)
     async with database.begin(place.organisation) as session:
         sealed = await keyring.seal(session, place, TEXT)

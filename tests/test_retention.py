@@ -397,7 +397,7 @@ async def test_an_organisation_has_its_own_terms(
 
     assert (await shredder.run_once(NOW)).visits == 1
     (changed,) = await load_entries(database, Act.RETENTION_CHANGED)
-    assert changed["facts"] == {"kept": "record", "days": 730, "before": 3650}
+    assert changed["facts"] == {"kept": "record", "term_days": 730, "before": 3650}
 
 
 async def test_the_administrator_sets_terms_and_holds(

@@ -54,7 +54,7 @@ async def set_term(
         return False
     await session.merge(RetentionTerm(organisation_id=organisation, kept=kept, days=days))
     role = ActorRole.ADMINISTRATOR if actor else ActorRole.SYSTEM
-    facts: dict[str, Fact] = {"kept": kept.value, "days": days, "before": before}
+    facts: dict[str, Fact] = {"kept": kept.value, "term_days": days, "before": before}
     entry = Entry(now, Act.RETENTION_CHANGED, role, actor=actor, facts=facts)
     await append(session, organisation, entry)
     return True

@@ -15,6 +15,7 @@ from server.keyring import Keyring
 from server.settings import Settings
 from tests.browser.actors import require_chromium_path
 from tests.browser.chromium import FLAGS
+from tests.browser.stage import Templates
 
 
 @pytest.fixture
@@ -44,3 +45,8 @@ async def live_server(database_url: str, data_dir: Path, keyring: Keyring) -> As
     await web.SockSite(runner, listener).start()
     yield origin
     await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    return Templates(tmp_path_factory.mktemp("demos"))
