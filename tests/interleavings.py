@@ -27,7 +27,7 @@ from server.errors import NotFound
 from server.keyring import Keyring
 from server.models import Appointment, Note, User, Visit
 from server.notes.content import NoteForm, cleaned
-from server.notes.store import Saved, Stale, open_last, save_version
+from server.notes.store import Basis, Saved, Stale, open_last, save_version
 from server.sealed import NoteContent, open_note
 from tests.conftest import Team
 from tests.notepages import Pages
@@ -62,7 +62,8 @@ class Sent:
     """One request on its way; ``answer`` once the server has worked on it."""
 
     content: dict[str, Any]
-    version: int
+    based_on: Basis
+    digest: str
     answer: tuple[int, Saved] | None = None
 
 
@@ -134,7 +135,7 @@ class World:
                 author,
                 self.visit.id,
                 content,
-                based_on=sent.version,
+                based_on=sent.based_on,
                 now=datetime.now(UTC),
             )
             sent.answer = (200, saved)
@@ -207,7 +208,7 @@ class World:
             return
         save = self.pages.ask("nextSave", tab)["result"]
         if save:
-            self.way[tab] = Sent(save["content"], save["version"])
+            self.way[tab] = Sent(save["content"], Basis(save["version"]), save["digest"])
 
     async def deliver(self, tab: int) -> None:
         sent = self.way.get(tab)
@@ -234,7 +235,8 @@ class World:
             self.late.append((tab, waiting))
         last = self.pages.ask("lastSave", tab)["result"] if how != "draft" else None
         if last:
-            sent = Sent(last["content"], last["version"] + (1 if waiting else 0))
+            after = waiting.digest if waiting else ""
+            sent = Sent(last["content"], Basis(last["version"], after), last["digest"])
             if how == "sent":
                 await self.work_on(tab, sent)
             else:

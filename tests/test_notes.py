@@ -15,8 +15,8 @@ from sqlalchemy import select
 from server.audit import Act
 from server.keyring import Keyring
 from server.models import Appointment, LogEntry, Note, Visit
-from server.notes.content import MAX_CHARACTERS, MAX_CODES, MAX_SECTION
-from server.sealed import Section, open_note
+from server.notes.content import MAX_CHARACTERS, MAX_CODES, MAX_SECTION, digest_of
+from server.sealed import NoteContent, Section, open_note
 from tests.conftest import CARDIOLOGY, Cast, MakeVisit
 from tests.visitors import Answer, Site, Visitor, site
 
@@ -261,6 +261,21 @@ async def test_what_is_no_note_is_refused(
 
     assert answer.status == 400
     assert await load_texts(site, keyring, visit) == []
+
+
+async def test_the_last_save_of_a_page_follows_the_one_before_it_and_no_other(
+    site: Site, cast: Cast, make_visit: MakeVisit
+):
+    visit = await make_visit(cast.toscana)
+    clinician = await site.staff(cast.toscana.clinician)
+    await put(clinician, visit, "a", 0)
+    unanswered = digest_of(NoteContent(sections={Section.FREE: "a"}))
+
+    follows = await put(clinician, visit, "ab", f'0", "{unanswered}')
+    overtaken = await put(clinician, visit, "ac", f'0", "{unanswered}')
+
+    assert (follows.status, follows.headers["ETag"]) == (200, '"2"')
+    assert (overtaken.status, text_in(overtaken)) == (412, "ab")
 
 
 # ---- history, colleagues, paper ----------------------------------------------------------

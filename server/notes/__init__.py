@@ -1,6 +1,7 @@
 """The clinician's note: sealed from the first byte, every version kept.
 
-A save names the version it was written on (``If-Match``). When another page or a colleague was
+A save names the version it was written on (``If-Match``); the last one of a page that goes away
+names also, by its digest, the save whose answer it waits for. When another page or a colleague was
 first, nothing is written and the answer brings the current note, so that ``note-model.js`` can
 join what was changed section by section and show what was changed twice. Reports, annotations of
 general practitioners and working notes are written in the same editor.

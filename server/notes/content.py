@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
+
+import msgspec
 
 from server.errors import InvalidInput
 from server.models import CodeSystem
@@ -52,6 +55,14 @@ def cleaned(content: NoteContent) -> NoteContent:
         services=_checked(content.services, "services", CodeSystem.SERVICES),
         template_id=content.template_id,
     )
+
+
+def digest_of(content: NoteContent) -> str:
+    """What a page knows a version by before it has its number; ``digestOf`` in note-content.js."""
+    lists = (content.question_codes, content.diagnosis_codes, content.services)
+    keys = [[f"{code.system}|{code.code}" for code in codes] for codes in lists]
+    whole = [sorted(content.sections.items()), keys, content.template_id]
+    return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()
 
 
 def clean_text(text: str) -> str:

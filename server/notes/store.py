@@ -18,7 +18,7 @@ from server.db import Database
 from server.errors import NotFound
 from server.keyring import Keyring
 from server.models import Note, User, Visit
-from server.notes.content import clean_text
+from server.notes.content import clean_text, digest_of
 from server.sealed import (
     NoteContent,
     Section,
@@ -49,6 +49,18 @@ class Version:
 
 class Stale(Exception):
     """The save was written on a version that is not the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a save was written on."""
+
+    version: int
+    digest: str = ""
+    """Of the save before, if the page does not know its answer: that may be the last version."""
+
+    def is_last(self, last: Saved) -> bool:
+        return self.version == last.version or self.digest == digest_of(last.content)
 
 
 async def open_last(keyring: Keyring, session: AsyncSession, visit: Visit) -> Saved:
@@ -89,7 +101,7 @@ async def save_version(
     visit_id: str,
     content: NoteContent,
     *,
-    based_on: int,
+    based_on: Basis,
     now: datetime,
 ) -> Saved:
     """One more version; the same content again is none.
@@ -111,18 +123,18 @@ async def _save(
     author: Actor,
     visit: Visit,
     content: NoteContent,
-    based_on: int,
+    based_on: Basis,
     now: datetime,
 ) -> Saved:
-    last = await load_last_note(session, visit.id)
-    if based_on != (last.version if last else 0):
+    last = await open_last(keyring, session, visit)
+    if not based_on.is_last(last):
         raise Stale
-    if last is not None and await open_note(keyring, session, last) == content:
-        return Saved(last.version, content, last.saved_at)
+    if last.version and last.content == content:
+        return last
     note = Note(
         organisation_id=author.organisation,
         visit_id=visit.id,
-        version=based_on + 1,
+        version=last.version + 1,
         author_id=author.id,
         saved_at=now,
     )

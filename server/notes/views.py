@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +17,7 @@ from server.i18n import time_with_seconds
 from server.models import Visit
 from server.notes.content import NoteForm, cleaned
 from server.notes.store import (
+    Basis,
     Saved,
     Stale,
     load_history,
@@ -27,6 +30,7 @@ from server.sealed import Section, open_identity
 from server.services import DATABASE, KEYRING, PAGES, now_of
 
 _MAX_DIGITS = 9
+_DIGEST = re.compile('"[0-9a-f]{64}"')
 
 
 async def send_note(request: web.Request) -> web.StreamResponse:
@@ -42,7 +46,7 @@ async def send_note(request: web.Request) -> web.StreamResponse:
 async def save_note(request: web.Request) -> web.StreamResponse:
     """One more version, if it was written on the last one; else 412 with the last one."""
     actor, visit_id = actor_of(request), request.match_info["visit_id"]
-    based_on = _parse_version(request.headers.get("If-Match", ""))
+    based_on = _parse_basis(request.headers.get("If-Match", ""))
     content = cleaned(await read_body(request, NoteForm))
     database, keyring = request.app[DATABASE], request.app[KEYRING]
     try:
@@ -135,10 +139,21 @@ def _answer(saved: Saved, *, status: int = 200) -> web.Response:
     return response
 
 
+def _parse_basis(text: str) -> Basis:
+    """The version, and the digest of a save that may have become the last one: ``"3", "e3b0…"``.
+
+    :raises InvalidInput: a save must say what it was written on.
+    """
+    version, comma, digest = text.partition(", ")
+    if comma and not _DIGEST.fullmatch(digest):
+        raise InvalidInput("version", "malformed")
+    return Basis(_parse_version(version), digest.strip('"'))
+
+
 def _parse_version(text: str) -> int:
     """The number of a strong entity tag such as ``"3"``.
 
-    :raises InvalidInput: a save must say what it was written on.
+    :raises InvalidInput: it is none.
     """
     digits = text.strip().removeprefix('"').removesuffix('"')
     if not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_DIGITS:

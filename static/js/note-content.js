@@ -83,6 +83,15 @@ const keyOf = (coding) => `${coding.system}|${coding.code}`;
 export const isSame = (one, other) => asText(one) === asText(other);
 
 /**
+ * What the server knows a version by; the same as ``digest_of`` in server/notes/content.py.
+ * @param {Content} content
+ */
+export async function digestOf(content) {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(asText(content)));
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
  * One section of three versions. A text that holds the other's whole change is no conflict, nor is
  * one of our own sends whose answer was lost.
  * @param {string} base

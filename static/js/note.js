@@ -9,6 +9,7 @@
 import { Drafts } from "./drafts.js";
 import { _ } from "./i18n.js";
 import { CodePickers } from "./note-codes.js";
+import { digestOf } from "./note-content.js";
 import { NoteFields } from "./note-fields.js";
 import { NoteHistory } from "./note-history.js";
 import { MergeView } from "./note-merge.js";
@@ -51,6 +52,8 @@ class Note {
   #saving = null;
   /** @type {AbortController | null} */
   #request = null;
+  /** Digest of the save that waits for its answer. */
+  #onItsWay = "";
   #isStuck = false;
   #changedAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -178,6 +181,7 @@ class Note {
     if (save) {
       this.#saving = this.#send(save).finally(() => {
         this.#saving = null;
+        this.#onItsWay = "";
         if (this.#model.isDirty && !this.#isStuck) this.#planSave();
       });
     }
@@ -187,6 +191,7 @@ class Note {
   /** @param {Save} save */
   async #send(save) {
     this.#changedAt = 0;
+    this.#onItsWay = await digestOf(save.content).catch(() => "");
     const response = await this.#put(save).catch(() => null);
     const isAnswered = response?.ok || response?.status === 412;
     /** @type {Saved | null} */
@@ -203,8 +208,11 @@ class Note {
     this.#drafts.drop();
   }
 
-  /** @param {Save} save */
-  #put({ content, version }) {
+  /**
+   * @param {Save} save
+   * @param {string} [after] digest of a version that this one may follow too
+   */
+  #put({ content, version }, after = "") {
     const body = JSON.stringify(content);
     const request = (this.#request = new AbortController());
     setTimeout(() => request.abort(), ANSWER_WITHIN_MS);
@@ -216,7 +224,7 @@ class Note {
       headers: {
         Accept: "application/json",
         "Content-Type": "application/json",
-        "If-Match": `"${version}"`,
+        "If-Match": after ? `"${version}", "${after}"` : `"${version}"`,
       },
       body,
     });
@@ -250,16 +258,17 @@ class Note {
     open(`${this.#url}/print`, "_blank", "noopener");
   }
 
-  /** The last chance of this page: sent even while the page goes away. */
+  /**
+   * The last chance of this page: sent even while the page goes away. A save that waits for its
+   * answer may be the newest version by then, or somebody else's that this page has not seen.
+   */
   #onPageHide() {
     if (!this.#fields.isEnabled) return;
-    const isBehind = this.#saving !== null;
     const save = this.#model.lastSave();
     if (!save) return;
     this.#drafts.keep(this.#model.draft);
-    const version = save.version + (isBehind ? 1 : 0);
-    sessionStorage.setItem(this.#url, String(version + 1));
-    this.#put({ ...save, version }).catch(() => undefined);
+    sessionStorage.setItem(this.#url, String(save.version + (this.#onItsWay ? 2 : 1)));
+    this.#put(save, this.#onItsWay).catch(() => undefined);
   }
 }
 

@@ -24,7 +24,7 @@ from server.auth import Actor
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.keyring import Keyring, Place, load_keyring
 from server.models import User, Visit, VisitState
-from server.notes.store import save_version
+from server.notes.store import Basis, save_version
 from server.sealed import NoteContent, Section
 from tests.benchmarks.ground import make_ground
 from tests.benchmarks.mllp import postgres_of
@@ -65,7 +65,7 @@ class Side:
         for content in contents:
             saved = await save_version(
                 self.database, self.keyring, self.author, self.visit_id, content,
-                based_on=self.version, now=now,
+                based_on=Basis(self.version), now=now,
             )  # fmt: skip
             self.version = saved.version
         self.wall.append((time.perf_counter() - wall) / _BLOCK)

@@ -3,10 +3,12 @@
 
 import { createInterface } from "node:readline";
 
-import { textOf } from "../../static/js/note-content.js";
+import { digestOf, textOf } from "../../static/js/note-content.js";
 import { NoteModel } from "../../static/js/note-model.js";
 
 const tabs = new Map();
+
+const named = async (save) => save && { ...save, digest: await digestOf(save.content) };
 
 const ACTS = {
   state: () => undefined,
@@ -18,8 +20,8 @@ const ACTS = {
   },
   write: ({ model, section, text }) => model.write(section, text),
   choose: ({ model, codes }) => model.choose("diagnosis_codes", codes),
-  nextSave: ({ model }) => model.nextSave(),
-  lastSave: ({ model }) => model.lastSave(),
+  nextSave: ({ model }) => named(model.nextSave()),
+  lastSave: ({ model }) => named(model.lastSave()),
   onSaved: ({ model, saved }) => model.onSaved(saved),
   onStale: ({ model, saved }) => model.onStale(saved),
   resolve: ({ model, section, choice }) => model.resolve(section, choice),
@@ -29,7 +31,7 @@ const ACTS = {
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { act, tab, ...more } = JSON.parse(line);
-  const result = ACTS[act]({ tab, model: tabs.get(tab), ...more }) ?? null;
+  const result = (await ACTS[act]({ tab, model: tabs.get(tab), ...more })) ?? null;
   const model = tabs.get(tab);
   const state = model && {
     content: model.content,
