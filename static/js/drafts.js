@@ -1,6 +1,7 @@
 // What a doctor has written and the server does not have yet, sealed in this browser: it outlives a
 // reload, a crash and a database that is away. AES-GCM with a key that cannot be taken out of the
 // browser, one for each draft, bound to the person and the note; gone with it once it is saved.
+// Each page keeps its own, so that two tabs over one note do not take each other's words away.
 // Logging out wipes everything (the answer's Clear-Site-Data).
 
 const DATABASE = "accanto-drafts";
@@ -9,9 +10,10 @@ const KEEP_DAYS = 7;
 const IV_BYTES = 12;
 
 /** @typedef {import("./note-model.js").Draft} Draft what a note has beyond the server */
+/** @typedef {{page: string, draft: Draft}} Left */
 /**
  * @typedef {object} SealedDraft
- * @property {string} owner
+ * @property {string} owner the person, the note and the page
  * @property {CryptoKey} key
  * @property {Uint8Array<ArrayBuffer>} iv
  * @property {ArrayBuffer} sealed
@@ -53,12 +55,16 @@ async function inStore(mode, act) {
 
 export class Drafts {
   #owner;
+  #page;
+  /** @type {string[]} of pages before this one, whose words are in this one now */
+  #takenUp = [];
   /** @type {Promise<unknown>} one act after the other: a late `keep` must not undo a `drop` */
   #work = Promise.resolve();
 
   /** @param {string} owner the person and the note */
   constructor(owner) {
     this.#owner = owner;
+    this.#page = `${owner} ${crypto.randomUUID()}`;
   }
 
   /**
@@ -66,34 +72,58 @@ export class Drafts {
    * @returns {Promise<unknown>}
    */
   keep(draft) {
+    const replaced = this.#takenUp.splice(0);
     return this.#next(async () => {
       const usages = /** @type {KeyUsage[]} */ (["encrypt", "decrypt"]);
       const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, usages);
       const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
       const bytes = new TextEncoder().encode(JSON.stringify(draft));
       const sealed = await crypto.subtle.encrypt(this.#lock(iv), key, bytes);
-      const record = { owner: this.#owner, key, iv, sealed, keptAt: Date.now() };
+      const record = { owner: this.#page, key, iv, sealed, keptAt: Date.now() };
       await inStore("readwrite", (store) => store.put(record));
+      await this.#forget(replaced);
     });
   }
 
-  /** @returns {Promise<Draft | null>} */
+  /**
+   * What other pages of this person over this note have left, the oldest first.
+   * @returns {Promise<Left[] | null>}
+   */
   find() {
     return this.#next(async () => {
       await this.#forgetOld();
-      /** @type {SealedDraft | undefined} */
-      const record = await inStore("readonly", (store) => store.get(this.#owner));
-      if (!record) return null;
-      const bytes = await crypto.subtle.decrypt(this.#lock(record.iv), record.key, record.sealed);
-      return JSON.parse(new TextDecoder().decode(bytes));
+      const range = IDBKeyRange.bound(this.#owner, `${this.#owner} \uffff`);
+      /** @type {SealedDraft[]} */
+      const records = await inStore("readonly", (store) => store.getAll(range));
+      records.sort((one, other) => one.keptAt - other.keptAt);
+      const opened = await Promise.allSettled(records.map((record) => this.#open(record)));
+      return opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     });
+  }
+
+  /** @param {Left} left its words are in this page now: the next `keep` or `drop` is for both */
+  takeUp({ page }) {
+    this.#takenUp.push(page);
   }
 
   /** @returns {Promise<unknown>} */
   drop() {
-    return this.#next(async () => {
-      await inStore("readwrite", (store) => store.delete(this.#owner));
-    });
+    const gone = [this.#page, ...this.#takenUp.splice(0)];
+    return this.#next(() => this.#forget(gone));
+  }
+
+  /**
+   * @param {SealedDraft} record
+   * @returns {Promise<Left>}
+   */
+  async #open({ owner, key, iv, sealed }) {
+    const bytes = await crypto.subtle.decrypt(this.#lock(iv), key, sealed);
+    return { page: owner, draft: JSON.parse(new TextDecoder().decode(bytes)) };
+  }
+
+  /** @param {string[]} pages */
+  async #forget(pages) {
+    for (const page of pages) await inStore("readwrite", (store) => store.delete(page));
   }
 
   /** @param {Uint8Array<ArrayBuffer>} iv */
@@ -105,9 +135,7 @@ export class Drafts {
     const oldest = Date.now() - KEEP_DAYS * 24 * 3600 * 1000;
     /** @type {SealedDraft[]} */
     const records = await inStore("readonly", (store) => store.getAll());
-    for (const { owner, keptAt } of records) {
-      if (keptAt < oldest) await inStore("readwrite", (store) => store.delete(owner));
-    }
+    await this.#forget(records.filter(({ keptAt }) => keptAt < oldest).map(({ owner }) => owner));
   }
 
   /**

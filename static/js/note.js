@@ -46,6 +46,8 @@ class Note {
     (section, choice) => this.#change(() => this.#model.resolve(section, choice)),
   );
   #drafts = new Drafts(`${pageData().userId} ${this.#url}`);
+  /** @type {import("./drafts.js").Left[]} of pages before this one, not taken up yet */
+  #left = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #keeping;
   /** @type {Promise<void> | null} */
@@ -100,20 +102,31 @@ class Note {
   }
 
   async #open() {
-    const [saved, draft] = await Promise.all([this.#load(), this.#drafts.find()]);
+    const [saved, left] = await Promise.all([this.#load(), this.#drafts.find()]);
     if (!saved) {
       say("note-status", _("The note cannot be opened now. Trying again."));
       setTimeout(() => this.#open(), RETRY_MS);
       return;
     }
     this.#model.load(saved);
-    if (draft) this.#model.takeUp(draft);
+    this.#left = left ?? [];
+    this.#takeUp();
     this.#fields.enable();
     this.#codes.enable();
     this.#draw();
     this.#saySaved();
     if (this.#model.isDirty) this.#plan(0);
-    else if (!this.#isOpen) this.#drafts.drop();
+  }
+
+  /** One draft after the other, each when the one before it is saved. */
+  #takeUp() {
+    while (!this.#model.isUnsaved) {
+      this.#drafts.drop();
+      const left = this.#left.shift();
+      if (!left) return;
+      this.#model.takeUp(left.draft);
+      this.#drafts.takeUp(left);
+    }
   }
 
   /**
@@ -201,11 +214,11 @@ class Note {
     this.#isStuck = false;
     if (response?.ok) this.#model.onSaved(answer);
     else this.#model.onStale(answer);
+    this.#takeUp();
     this.#draw();
     this.#saySaved();
     if (this.#model.isUnsaved) return this.#keepDraft();
     clearTimeout(this.#keeping);
-    this.#drafts.drop();
   }
 
   /**
