@@ -31,6 +31,7 @@ class Templates:
         if self._newest is None or time.monotonic() - self._filled_at > _FRESH_SECONDS:
             self._filled_at = time.monotonic()
             self._newest = next(self._folders)
+            self._newest.mkdir()
             async with running_demo(self._newest / "data"):
                 pass
         shutil.copytree(self._newest / "data", folder)
