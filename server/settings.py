@@ -113,7 +113,8 @@ class Settings(BaseSettings):
         default=20,
         ge=1,
         le=100,
-        description="Size in MB of a photo or document that a patient may send.",
+        description="Size in MB of a photo or document that a patient may send; the proxy in front "
+        "must let as much through.",
     )
     files_per_visit: int = Field(
         default=20, ge=1, le=200, description="How many of them one visit may have."

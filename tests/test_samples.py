@@ -1,6 +1,6 @@
 """The samples do what they say: limits and names are those of the code, the tools accept them.
 
-Each tool is asked where it is installed; what matters is checked without it, too.
+What matters is read here; the tools themselves are asked in ``tests/chaos/test_proxies.py``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.app import MAX_BODY_BYTES
+from server.attachments.receiving import LONGEST_SECONDS
+from server.auth import ROUTES
 from server.cup.fhir.document import FILE_BYTES
 from server.db import Database
 from server.keyring import Keyring
+from server.settings import Settings
 from server.supervisor import EXIT_SECONDS
 from server.uploads import LONGEST_UPLOAD_BYTES
 from signaling.front import HEAD_WITHIN_SECONDS
 from signaling.sockets import PING_AFTER_SECONDS
-from tests.certificates import Authority
 from tests.conftest import Cast
 from tests.test_admin_pages import add_message, add_source
 from tests.visitors import Site, site
@@ -37,6 +39,8 @@ NGINX, HAPROXY, CADDY = (
 UNITS = sorted((SAMPLES / "systemd").iterdir())
 ALERTS = SAMPLES / "prometheus" / "accanto-alerts.yml"
 DASHBOARD = SAMPLES / "prometheus" / "grafana-dashboard.json"
+FILES = "^/v/[^/]+/(files|still)$"
+LONGEST_FORM_BYTES = Settings.model_fields["files_max_mb"].default * 1_000_000 + 100_000
 _MULTIPLES = {"k": 1 << 10, "m": 1 << 20}
 
 
@@ -99,13 +103,14 @@ def test_nginx_passes_as_much_as_accanto_takes() -> None:
     assert _bytes("256k") == MAX_BODY_BYTES
     assert _bytes(limits["/desk/upload"][0][0]) > LONGEST_UPLOAD_BYTES
     assert _bytes(limits["/fhir"][0][0]) > FILE_BYTES
+    assert _bytes(limits[FILES][0][0]) > LONGEST_FORM_BYTES
 
 
 def test_nginx_writes_no_body_and_no_address_to_its_disk() -> None:
     server, locations = _server_of_nginx(), _locations()
 
     assert _values(server, "client_body_buffer_size") == _values(server, "client_max_body_size")
-    for path in ("/desk/upload", "/fhir"):
+    for path in ("/desk/upload", "/fhir", FILES):
         assert _values(locations[path], "proxy_request_buffering") == [["off"]]
     assert _values(server, "proxy_max_temp_file_size") == [["0"]]
     everything = Nginx(NGINX.read_text()).tree
@@ -147,8 +152,10 @@ def test_haproxy_says_the_same() -> None:
     limits = [int(found) for line in lines for found in re.findall(r"req.body_size gt (\d+)", line)]
 
     assert limits[0] > LONGEST_UPLOAD_BYTES
-    assert limits[1:] == [6 << 20, MAX_BODY_BYTES]
     assert limits[1] > FILE_BYTES
+    assert limits[2] > LONGEST_FORM_BYTES
+    assert limits[3] == MAX_BODY_BYTES
+    assert f"acl is_file path_reg {FILES}" in lines
     assert f"timeout http-request {HEAD_WITHIN_SECONDS:.0f}s" in lines
     assert "http-request set-header X-Forwarded-For %[src]" in lines
     assert "option httpchk GET /readyz" in lines
@@ -166,7 +173,11 @@ def test_caddy_says_the_same() -> None:
     assert text.count("{") == text.count("}")
     assert limits[0] > LONGEST_UPLOAD_BYTES
     assert limits[1] > FILE_BYTES
-    assert limits[2] == MAX_BODY_BYTES
+    assert limits[2] > LONGEST_FORM_BYTES
+    assert limits[3] == MAX_BODY_BYTES
+    assert f"@file path_regexp {FILES}" in lines
+    assert f"not path_regexp {FILES}" in lines
+    assert f"read_body {LONGEST_SECONDS}s" in lines
     assert "@closed path /metrics /readyz" in lines
     assert "respond @closed 404" in lines
     assert "health_uri /readyz" in lines
@@ -175,51 +186,15 @@ def test_caddy_says_the_same() -> None:
     assert not any(line.startswith("log") for line in lines)
 
 
-@pytest.fixture
-def tls(tmp_path: Path) -> Path:
-    """A folder with the certificates that the samples name."""
-    issued = Authority(tmp_path, "authority").issue("visite.example.it")
-    chain, key = issued.certificate.read_bytes(), issued.private_key.read_bytes()
-    (tmp_path / "fullchain.pem").write_bytes(chain)
-    (tmp_path / "privkey.pem").write_bytes(key)
-    (tmp_path / "accanto.pem").write_bytes(chain + key)
-    return tmp_path
+async def test_proxies_let_the_files_of_patients_through(site: Site) -> None:
+    taken = {
+        route.path.replace("{locator}", "0123456789")
+        for route in site.app[ROUTES]
+        if route.method == "POST" and route.path in {"/v/{locator}/files", "/v/{locator}/still"}
+    }
 
-
-def _run(*command: str | Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _move(path: Path, tls: Path) -> Path:
-    text = path.read_text().replace("/etc/accanto-tls", str(tls))
-    moved = tls / path.name
-    moved.write_text(text.replace("/var/log/nginx", str(tls)))
-    return moved
-
-
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
-def test_nginx_takes_the_sample(tls: Path) -> None:
-    sample = _move(NGINX, tls)
-    whole = tls / "whole.conf"
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    whole.write_text(
-        f"pid {tls}/nginx.pid; error_log {tls}/e.log; events {{}} "
-        "http { access_log off; "
-        + "".join(f"{kind}_temp_path {tls}/{kind}; " for kind in kinds)
-        + f"include {sample}; }}"
-    )
-    _run("nginx", "-t", "-c", whole)
-
-
-@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
-def test_haproxy_takes_the_sample(tls: Path) -> None:
-    _run("haproxy", "-c", "-f", _move(HAPROXY, tls))
-
-
-@pytest.mark.skipif(shutil.which("caddy") is None, reason="Caddy is not installed")
-def test_caddy_takes_the_sample() -> None:
-    _run("caddy", "validate", "--adapter", "caddyfile", "--config", CADDY)
+    assert len(taken) == 2
+    assert all(re.search(FILES, path) for path in taken)
 
 
 # ---- systemd -----------------------------------------------------------------------------

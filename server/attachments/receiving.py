@@ -17,7 +17,7 @@ PICTURES: Final = web.AppKey("pictures", PictureHost)
 PLACES: Final = web.AppKey("upload_places", asyncio.Semaphore)
 MOST_AT_ONCE: Final = 8
 """Files in memory at the same time, of one process; others wait on their line."""
-_LONGEST_SECONDS: Final = 300
+LONGEST_SECONDS: Final = 300
 _CHUNK_BYTES: Final = 65_536
 _MOST_FIELDS: Final = 10
 _LONGEST_FIELD_BYTES: Final = 2000
@@ -43,7 +43,7 @@ async def receive_file(request: web.Request, most_bytes: int) -> Received:
     if (request.content_length or 0) > most_bytes + _MOST_FIELDS * _LONGEST_FIELD_BYTES:
         raise FileRefused(Problem.TOO_LARGE)
     try:
-        async with asyncio.timeout(_LONGEST_SECONDS):
+        async with asyncio.timeout(LONGEST_SECONDS):
             return await _receive(request, most_bytes)
     except TimeoutError as error:
         raise FileRefused(Problem.TOO_SLOW) from error

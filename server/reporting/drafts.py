@@ -169,6 +169,7 @@ async def _renew(desk: Desk, report: Report, picture: Picture | None) -> Draft:
     note = _note_of(known) if is_addendum else await _load_note(desk)
     content = await _compose(desk, known.document, note, picture)
     if content != known:
+        report.author_id = desk.author.id
         report.content_version += 1
         await seal_content(desk.keyring, desk.session, report, content)
     return Draft(report, content)

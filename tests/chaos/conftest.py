@@ -28,6 +28,9 @@ def _missing() -> Iterator[str]:
         ("ip", "iproute2"),
         ("turnserver", "coturn"),
         ("softhsm2-util", "softhsm2"),
+        ("nginx", "nginx-light"),
+        ("haproxy", "haproxy"),
+        ("caddy", "caddy"),
     ):
         if shutil.which(program) is None:
             yield package
