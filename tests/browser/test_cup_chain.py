@@ -159,7 +159,7 @@ async def test_a_waiting_patient_hears_of_a_move_and_of_a_cancel(stage: Stage) -
         "timeZone: 'Europe/Rome'})",
         moved["start"],
     )
-    await expect(patient.page.locator("main")).to_contain_text(local, timeout=2_500)
+    await expect(patient.page.locator("main")).to_contain_text(local, timeout=PATIENCE_MS)
 
     assert await post(demo, booking(demo, start, "cancelled")) in {200, 201}
-    await expect(patient.page.locator("main")).to_contain_text("annullat", timeout=2_500)
+    await expect(patient.page.locator("main")).to_contain_text("annullat", timeout=PATIENCE_MS)
