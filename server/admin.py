@@ -77,7 +77,7 @@ async def add_organisation(
     session.add(organisation)
     await session.flush()
     await keyring.add_organisation(session, organisation.id)
-    session.add(LogHead(organisation_id=organisation.id, size=0))
+    session.add(LogHead(organisation_id=organisation.id, size=0, frontier=b""))
     await session.flush()
 
 

@@ -19,8 +19,9 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.audit import Act, ActorRole, Entry, Fact, append
-from server.db import Database
+from server.db import Database, OrganisationId
 from server.keyring import Place
+from server.logsigner.client import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,15 @@ class Alarms:
             "seal broken table=%s object=%s field=%s",
             place.object_type, place.object_id, place.field,
         )  # fmt: skip
+
+    async def note_refusal(self, organisation: OrganisationId, refusal: Refusal) -> None:
+        """The signer does not sign the log of this organisation: it was altered, or an old backup
+        is back."""
+        self.raised += 1
+        facts: dict[str, Fact] = {"word": refusal.word, "size": refusal.size}
+        entry = Entry(self._clock(), Act.LOG_REFUSED, ActorRole.SYSTEM, facts=facts)
+        async with self._database.begin(organisation) as session:
+            await append(session, organisation, entry)
 
     async def write(self) -> None:
         """Write what waits; returns when it is committed. What names an organisation that is not

@@ -52,6 +52,7 @@ from server.db import COMMAND_SECONDS, Database
 from server.fse import delivery as fse_delivery
 from server.keyring import load_keyring
 from server.leader import LEADER, Leader, lease_of
+from server.logsigner.client import SignerProcess
 from server.mail.delivery import Delivery
 from server.mail.dispatch import Dispatcher
 from server.mail.planner import Planner
@@ -62,6 +63,7 @@ from server.pages import Pages
 from server.ready import READINESS, Readiness
 from server.retention.job import Shredder
 from server.sealed import ATTACHMENTS_FOLDER
+from server.sequencing.worker import Sequencer
 from server.services import CLOCK, DATABASE, FILES, HUB, KEYRING, ORIGINS, PAGES, SETTINGS
 from server.settings import Settings
 from server.throttle import Throttle
@@ -174,6 +176,9 @@ def _add_workers(app: web.Application, mail: Delivery) -> None:
     app[mllp.MLLP_PORTS] = {}
     workers = [Planner(database, clock).lifetime, dispatcher.lifetime]
     workers += [worker.lifetime for worker in _LEADING_WORKERS]
+    signer = SignerProcess(settings.signer_folder)
+    sequencer = Sequencer(database, signer, settings.realm, clock, app[ALARMS].note_refusal)
+    workers.append(sequencer.lifetime)
     workers.append(Shredder(database, app[KEYRING], app[FILES], clock).lifetime)
     app[LEADER] = Leader(lease_of(database, settings.data_dir), workers)
     app.cleanup_ctx.append(app[LEADER].lifetime)

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final, NewType, cast
 
-from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Enum, String, Update, event
+from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Enum, String, Update, event, text
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -170,6 +171,14 @@ async def count_changed(session: AsyncSession, change: Update | Delete) -> int:
     change = change.execution_options(synchronize_session=False)
     result = cast(CursorResult[Any], await session.execute(change))  # the type of every DML result
     return result.rowcount
+
+
+async def take_turn(session: AsyncSession, name: str) -> None:
+    """Wait until no other transaction has the turn of this name; it is kept until the end of this
+    one. In SQLite a writing transaction has every turn."""
+    if session.get_bind().dialect.name == "postgresql":
+        number = int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)
+        await session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:

@@ -151,6 +151,11 @@ class Settings(BaseSettings):
         "Empty: no SMS is sent.",
     )
     sms_token: str = Field(default="", repr=False, description="Bearer token of the SMS gateway.")
+    log_signer_dir: str = Field(
+        default="",
+        description="Folder of the signer of the session log: its key and its memory. On another "
+        "disk or under another user it outlives an intruder. Empty: log-signer in the data folder.",
+    )
     backup_dir: str = Field(
         default="", description="Folder of backups of the data, for `accanto backup` and `check`."
     )
@@ -225,6 +230,11 @@ class Settings(BaseSettings):
     def fse_folder(self) -> Path:
         """Where the gateways of the organisations are described."""
         return Path(self.fse_dir) if self.fse_dir else self.data_dir / "fse"
+
+    @property
+    def signer_folder(self) -> Path:
+        """Where the signer of the session log keeps its key and memory."""
+        return Path(self.log_signer_dir) if self.log_signer_dir else self.data_dir / "log-signer"
 
     @property
     def realm(self) -> str:

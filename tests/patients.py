@@ -171,7 +171,7 @@ async def acts_of(database: Database, visit: Visit) -> list[str]:
     """What the patient's side did in the session log of a visit, in order."""
     async with database.read(visit.organisation_id) as session:
         rows = await session.scalars(
-            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
         entries = [json.loads(row) for row in rows]
-    return [entry["act"] for entry in entries if entry["role"] == "patient"]
+    return [entry["action"] for entry in entries if entry["role"] == "patient"]

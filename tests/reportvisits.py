@@ -163,9 +163,9 @@ async def acts_of(database: Database, visit: Visit) -> list[str]:
     """The acts about reports in the log of a visit, in order."""
     async with database.read(visit.organisation_id) as session:
         entries = await session.scalars(
-            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
-        found = [re.match(r'\{"act":"([^"]+)"', entry) for entry in entries]
+        found = [re.match(r'\{"action":"([^"]+)"', entry) for entry in entries]
         acts = [match.group(1) for match in found if match]
         return [act for act in acts if act.startswith("report.")]
 

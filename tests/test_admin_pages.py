@@ -135,12 +135,12 @@ async def add_event(
 
 async def acts(database: Database, team: Team) -> list[dict[str, object]]:
     async with database.read(team.organisation.id) as session:
-        rows = await session.scalars(select(LogEntry).order_by(LogEntry.seq))
+        rows = await session.scalars(select(LogEntry).order_by(LogEntry.id))
         return [json.loads(row.entry) for row in rows]
 
 
 async def last_act(database: Database, team: Team, act: Act) -> dict[str, object]:
-    found = [entry for entry in await acts(database, team) if entry["act"] == act.value]
+    found = [entry for entry in await acts(database, team) if entry["action"] == act.value]
     assert found, act
     return found[-1]
 
@@ -422,7 +422,7 @@ async def test_a_source_is_paused_and_goes_on(
     changes = [
         entry["facts"]["change"]  # type: ignore[index]
         for entry in await acts(database, cast.toscana)
-        if entry["act"] == Act.SOURCE_CHANGED
+        if entry["action"] == Act.SOURCE_CHANGED
     ]
     assert changes == ["paused", "resumed"]
 

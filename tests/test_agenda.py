@@ -378,7 +378,7 @@ async def logged(database: Database, visit: Visit, act: Act) -> list[dict[str, A
     """The entries of one act in the organisation of a visit."""
     async with database.read(visit.organisation_id) as session:
         entries = [json.loads(text) for text in await session.scalars(select(LogEntry.entry))]
-    return [entry for entry in entries if entry["act"] == act]
+    return [entry for entry in entries if entry["action"] == act]
 
 
 async def late_minutes(database: Database, *visits: Visit) -> list[int]:

@@ -124,13 +124,13 @@ async def load_rows(database: Database, visit: Visit) -> list[Attachment]:
 async def entries_of(database: Database, visit: Visit) -> list[dict[str, Any]]:
     async with database.read(visit.organisation_id) as session:
         rows = await session.scalars(
-            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
         return [json.loads(row) for row in rows]
 
 
 async def acts_of(database: Database, visit: Visit) -> list[str]:
-    found = [entry["act"] for entry in await entries_of(database, visit)]
+    found = [entry["action"] for entry in await entries_of(database, visit)]
     return [act for act in found if act.startswith(("attachment", "still", "consent"))]
 
 
@@ -242,7 +242,7 @@ async def test_a_photo_goes_sealed_into_the_record(
     assert (words.file_name, row.size_bytes) == ("Gamba di Rosa.PDF", len(content))
     assert content.startswith(b"\xff\xd8\xff")
     assert stored(site) == [row.id]
-    [entry] = [one for one in await entries_of(database, visit) if "attachment" in one["act"]]
+    [entry] = [one for one in await entries_of(database, visit) if "attachment" in one["action"]]
     assert entry["facts"] == {
         "file": row.id,
         "kind": "patient_file",
@@ -305,8 +305,8 @@ async def test_what_is_not_taken_is_said_and_written_down(
         assert (answer.status, json.loads(answer.text)["reason"]) == (400, reason)
         assert stored(small) == []
     assert await load_rows(database, visit) == []
-    [entry] = [one for one in await entries_of(database, visit) if "attachment" in one["act"]]
-    assert (entry["act"], entry["facts"]) == ("attachment.refused", {"reason": reason})
+    [entry] = [one for one in await entries_of(database, visit) if "attachment" in one["action"]]
+    assert (entry["action"], entry["facts"]) == ("attachment.refused", {"reason": reason})
 
 
 async def test_a_page_without_scripts_says_the_same(visit: Visit, patient: Visitor) -> None:
@@ -416,7 +416,7 @@ async def test_content_is_only_a_download_that_runs_nothing(
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
         assert (body == PDF) is (content == PDF)
-    opened = [one for one in await entries_of(database, visit) if one["act"].endswith("opened")]
+    opened = [one for one in await entries_of(database, visit) if one["action"].endswith("opened")]
     assert [(one["role"], one["facts"]["file"]) for one in opened] == [
         ("clinician", row.id),
         ("patient", row.id),
@@ -476,7 +476,7 @@ async def test_the_content_of_two_files_cannot_change_places(
     for row in (one, two):
         answer = await clinician.get(f"/visits/{visit.id}/files/{row.id}")
         assert answer.status == 500
-    acts = [entry["act"] for entry in await entries_of(database, visit)]
+    acts = [entry["action"] for entry in await entries_of(database, visit)]
     assert acts.count("seal.broken") == 2
     assert "attachment.opened" not in acts
 

@@ -89,8 +89,8 @@ class Inbox:
     async def acts(self, visit_id: str) -> list[str]:
         async with self.database.read(EVERY_ORGANISATION) as session:
             statement = select(LogEntry.entry).where(LogEntry.visit_id == visit_id)
-            entries = await session.scalars(statement.order_by(LogEntry.seq))
-            return [json.loads(entry)["act"] for entry in entries]
+            entries = await session.scalars(statement.order_by(LogEntry.id))
+            return [json.loads(entry)["action"] for entry in entries]
 
     async def changes(self) -> list[tuple[str, str]]:
         """What open pages are told: visit and kind."""

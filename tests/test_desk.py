@@ -631,10 +631,10 @@ async def load_patient(database: Database, visit: Visit) -> Patient:
 async def load_entries(database: Database, visit: Visit, act: str) -> list[dict[str, object]]:
     async with database.read(visit.organisation_id) as session:
         rows = await session.scalars(
-            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
         entries = [json.loads(row) for row in rows]
-    return [entry for entry in entries if entry["act"] == act]
+    return [entry for entry in entries if entry["action"] == act]
 
 
 async def derive(database: Database, keyring: Keyring, visit: Visit) -> JoinLink:

@@ -54,7 +54,7 @@ async def change(database: Database, visit: Visit, **values: object) -> None:
 async def entries_of(database: Database, visit: Visit, act: str) -> list[dict[str, object]]:
     async with database.read(visit.organisation_id) as session:
         rows = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id == visit.id))
-        return [entry for entry in map(json.loads, rows) if entry["act"] == act]
+        return [entry for entry in map(json.loads, rows) if entry["action"] == act]
 
 
 async def load_resent(database: Database, visit: Visit) -> list[PatientMessage]:

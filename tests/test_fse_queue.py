@@ -170,8 +170,8 @@ class Ground:
 
     async def acts(self) -> list[str]:
         async with self.database.read(self.team.organisation.id) as session:
-            entries = await session.scalars(select(LogEntry.entry).order_by(LogEntry.seq))
-            found = [json.loads(entry)["act"] for entry in entries]
+            entries = await session.scalars(select(LogEntry.entry).order_by(LogEntry.id))
+            found = [json.loads(entry)["action"] for entry in entries]
         return [act for act in found if act.startswith("fse.")]
 
     async def set_phase(self, phase: Phase, *pilots: str) -> None:

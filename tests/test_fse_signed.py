@@ -35,7 +35,7 @@ __all__ = ["site"]
 async def entries_of(database: Database, visit: Visit, act: str) -> int:
     async with database.read(visit.organisation_id) as session:
         found = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id == visit.id))
-        return [json.loads(entry)["act"] for entry in found].count(act)
+        return [json.loads(entry)["action"] for entry in found].count(act)
 
 
 @pytest.fixture(scope="module")

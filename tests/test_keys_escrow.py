@@ -185,7 +185,7 @@ async def test_shredded_visit_opens_nowhere_and_takes_nothing_new(
         entries = [json.loads(text) for text in await session.scalars(select(LogEntry.entry))]
     assert stone is not None
     assert (stone.wrapped, stone.shredded_at) == (b"", NOW)
-    (entry,) = [entry for entry in entries if entry["act"] == Act.KEY_SHREDDED]
+    (entry,) = [entry for entry in entries if entry["action"] == Act.KEY_SHREDDED]
     assert (entry["visit"], entry["facts"]) == (gone.id, {"key": stone.id})
 
 
@@ -342,7 +342,7 @@ async def load_acts(database: Database) -> tuple[set[str], str]:
     """The acts in the session log, and its text."""
     async with database.read(EVERY_ORGANISATION) as session:
         texts = list(await session.scalars(select(LogEntry.entry)))
-    return {json.loads(text)["act"] for text in texts}, "\n".join(texts)
+    return {json.loads(text)["action"] for text in texts}, "\n".join(texts)
 
 
 async def test_commands_rotate_and_rewrap(accanto: Commands, database: Database) -> None:

@@ -54,7 +54,9 @@ async def opens(database: Database, keyring: Keyring, place: Place, sealed: byte
 
 async def load_acts(database: Database) -> list[str]:
     async with database.read(EVERY_ORGANISATION) as session:
-        return [json.loads(text)["act"] for text in await session.scalars(select(LogEntry.entry))]
+        return [
+            json.loads(text)["action"] for text in await session.scalars(select(LogEntry.entry))
+        ]
 
 
 async def version_of(database: Database, place: Place) -> int | None:

@@ -301,7 +301,7 @@ async def test_a_test_leaves_its_line_in_the_log(
     await send(await site.patient(visit), visit, "result", {"steps": BAD})
     async with database.read(visit.organisation_id) as session:
         entries = [json.loads(text) for text in await session.scalars(select(LogEntry.entry))]
-    [entry] = [entry for entry in entries if entry["act"] == "line.tested"]
+    [entry] = [entry for entry in entries if entry["action"] == "line.tested"]
 
     assert (entry["role"], entry["visit"]) == ("patient", visit.id)
     assert entry["facts"] == {"problems": 1}

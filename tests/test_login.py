@@ -42,8 +42,8 @@ def keep_cookie(visitor: Visitor, answer: Answer) -> None:
 
 async def logged_acts(database: Database) -> list[str]:
     async with database.read(EVERY_ORGANISATION) as session:
-        entries = await session.scalars(select(LogEntry.entry).order_by(LogEntry.seq))
-        return [json.loads(entry)["act"] for entry in entries]
+        entries = await session.scalars(select(LogEntry.entry).order_by(LogEntry.id))
+        return [json.loads(entry)["action"] for entry in entries]
 
 
 async def require_totp(database: Database, cast: Cast) -> None:

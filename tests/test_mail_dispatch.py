@@ -152,7 +152,7 @@ async def test_an_invitation_arrives_once_and_is_logged(
     assert message.sent_at == office.now
     assert gateway.requests == []
     assert await logged(office, visit) == [
-        '"act":"message.sent"...{"channel":"email","kind":"invitation"}'
+        '"action":"message.sent"...{"channel":"email","kind":"invitation"}'
     ]
 
 
@@ -160,12 +160,12 @@ async def logged(office: PostOffice, visit: Visit) -> list[str]:
     """The lines about messages: the act and its facts."""
     async with office.database.read(visit.organisation_id) as session:
         entries = await session.scalars(
-            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
         return [
             entry.split(",")[0][1:] + "..." + entry.split('"facts":')[1].split(',"role"')[0]
             for entry in entries
-            if '"act":"message.' in entry
+            if '"action":"message.' in entry
         ]
 
 
@@ -255,8 +255,8 @@ async def test_who_cannot_be_reached_is_shown_to_the_desk_and_tried_when_she_can
     assert (await only(office, visit, MessageKind.INVITATION)).state is DispatchState.SENT
     assert len(box.messages) == 1
     assert [line.split("...")[0] for line in await logged(office, visit)] == [
-        '"act":"message.failed"',
-        '"act":"message.sent"',
+        '"action":"message.failed"',
+        '"action":"message.sent"',
     ]
 
 

@@ -49,8 +49,8 @@ async def name_clinician(database: Database, keyring: Keyring, user: User) -> No
 
 async def acts_of(database: Database) -> list[str]:
     async with database.read(EVERY_ORGANISATION) as session:
-        entries = await session.scalars(select(LogEntry.entry).order_by(LogEntry.seq))
-        return [json.loads(entry)["act"] for entry in entries]
+        entries = await session.scalars(select(LogEntry.entry).order_by(LogEntry.id))
+        return [json.loads(entry)["action"] for entry in entries]
 
 
 async def test_clinician_adds_sees_and_removes_a_signature(

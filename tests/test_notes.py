@@ -56,7 +56,7 @@ async def load_texts(site: Site, keyring: Keyring, visit: Visit) -> list[str]:
 async def load_entries(site: Site, visit: Visit, act: Act) -> list[dict[str, Any]]:
     async with site.database.read(visit.organisation_id) as session:
         texts = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id == visit.id))
-        return [entry for entry in map(json.loads, texts) if entry["act"] == act]
+        return [entry for entry in map(json.loads, texts) if entry["action"] == act]
 
 
 async def test_a_note_is_saved_and_read_back(site: Site, cast: Cast, make_visit: MakeVisit):

@@ -345,7 +345,7 @@ async def test_a_correction_replaces_and_the_first_version_stays_as_it_was(
     async with database.read(visit.organisation_id) as session:
         content = await open_content(keyring, session, new)
         log = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id == visit.id))
-        drafted = [json.loads(entry) for entry in log if '"act":"report.drafted"' in entry]
+        drafted = [json.loads(entry) for entry in log if '"action":"report.drafted"' in entry]
     assert content.document.replaces_id == old.id
     assert content.sections[Section.FINDINGS] == "Compenso buono."
     messages = await messages_of(database, visit)

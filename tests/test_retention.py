@@ -116,8 +116,8 @@ def records(
 
 async def load_entries(database: Database, act: Act) -> list[dict[str, Any]]:
     async with database.read(EVERY_ORGANISATION) as session:
-        texts = await session.scalars(select(LogEntry.entry).order_by(LogEntry.seq))
-        return [entry for entry in map(json.loads, texts) if entry["act"] == act]
+        texts = await session.scalars(select(LogEntry.entry).order_by(LogEntry.id))
+        return [entry for entry in map(json.loads, texts) if entry["action"] == act]
 
 
 async def count_rows(database: Database, visit: Visit) -> dict[str, int]:

@@ -66,7 +66,7 @@ async def swap_notes(site: Site, one: Visit, other: Visit) -> None:
 async def load_alarms(site: Site) -> list[dict[str, object]]:
     async with site.database.read(EVERY_ORGANISATION) as session:
         entries = [json.loads(text) for text in await session.scalars(select(LogEntry.entry))]
-    return [entry for entry in entries if entry["act"] == Act.SEAL_BROKEN]
+    return [entry for entry in entries if entry["action"] == Act.SEAL_BROKEN]
 
 
 @pytest.fixture

@@ -413,7 +413,7 @@ async def test_reading_is_itself_written(
     await manager.get("/sessions/0000000000000000")
 
     async with database.read(visit.organisation_id) as session:
-        rows = await session.scalars(select(LogEntry.entry).order_by(LogEntry.seq))
-        read = [entry for entry in map(json.loads, rows) if entry["act"] == "log.read"]
+        rows = await session.scalars(select(LogEntry.entry).order_by(LogEntry.id))
+        read = [entry for entry in map(json.loads, rows) if entry["action"] == "log.read"]
     assert [entry["visit"] for entry in read] == [None, visit.id]
     assert {entry["actor"] for entry in read} == {cast.toscana.manager.id}

@@ -38,10 +38,10 @@ async def put_into(database: Database, visit: Visit, state: VisitState) -> None:
 async def load_answers(database: Database, visit: Visit) -> list[dict[str, object]]:
     async with database.read(visit.organisation_id) as session:
         texts = await session.scalars(
-            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
         entries = [json.loads(text) for text in texts]
-    return [entry for entry in entries if entry["act"].startswith("sas.")]
+    return [entry for entry in entries if entry["action"].startswith("sas.")]
 
 
 @pytest.mark.parametrize(("answer", "act"), ANSWERS.items())
@@ -55,7 +55,7 @@ async def test_every_answer_is_a_line_of_the_clinician(
 
     assert (given.status, json.loads(given.text)) == (200, {"answer": answer})
     [entry] = await load_answers(site.database, visit)
-    assert (entry["act"], entry["role"]) == (act, "clinician")
+    assert (entry["action"], entry["role"]) == (act, "clinician")
     assert (entry["actor"], entry["facts"]) == (cast.toscana.clinician.id, {})
 
 

@@ -53,10 +53,10 @@ async def change(database: Database, visit: Visit, **values: Any) -> None:
 async def entries_of(database: Database, visit: Visit, *acts: Act) -> list[dict[str, Any]]:
     async with database.read(visit.organisation_id) as session:
         texts = await session.scalars(
-            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
         entries = [json.loads(text) for text in texts]
-    return [entry for entry in entries if entry["act"] in acts]
+    return [entry for entry in entries if entry["action"] in acts]
 
 
 # ---- whose visit it is -----------------------------------------------------------------

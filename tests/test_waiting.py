@@ -64,9 +64,9 @@ async def set_visit(database: Database, visit: Visit, **values: object) -> None:
 async def all_acts(database: Database, visit: Visit) -> list[str]:
     async with database.read(visit.organisation_id) as session:
         rows = await session.scalars(
-            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
-        return [json.loads(row)["act"] for row in rows]
+        return [json.loads(row)["action"] for row in rows]
 
 
 # ---- pages -----------------------------------------------------------------------------

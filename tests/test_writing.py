@@ -44,8 +44,8 @@ async def load_templates(database: Database, team: Team) -> list[NoteTemplate]:
 
 async def load_acts(database: Database, team: Team) -> list[str]:
     async with database.read(team.organisation.id) as session:
-        entries = await session.scalars(select(LogEntry.entry).order_by(LogEntry.seq))
-        acts = [json.loads(entry)["act"] for entry in entries]
+        entries = await session.scalars(select(LogEntry.entry).order_by(LogEntry.id))
+        acts = [json.loads(entry)["action"] for entry in entries]
     return [act for act in acts if act.startswith(("template.", "codes."))]
 
 

@@ -4,7 +4,8 @@ sentence."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,22 @@ json_option = click.option("--json", "is_json", is_flag=True, help="One JSON obj
 
 
 class Commands(click.Group):
-    """The border where an error becomes a sentence."""
+    """The border where an error becomes a sentence. ``modules``: the module of ``server.cli`` that
+    holds each command."""
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._modules = modules
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted(self._modules)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self._modules:
+            return None
+        module = import_module(f"server.cli.{self._modules[name]}")
+        commands = [value for value in vars(module).values() if isinstance(value, click.Command)]
+        return next(command for command in commands if command.name == name)
 
     def invoke(self, context: click.Context) -> Any:
         try:

@@ -62,7 +62,7 @@ async def shred_again(keyring: Keyring, session: AsyncSession) -> int:
     count = 0
     entries = await session.execute(
         select(LogEntry.organisation_id, LogEntry.visit_id, LogEntry.entry).where(
-            LogEntry.entry.contains(f'"act":"{Act.KEY_SHREDDED}"')
+            LogEntry.entry.contains(f'"{Act.KEY_SHREDDED}"')
         )
     )
     for organisation, visit_id, text in entries.all():

@@ -30,7 +30,8 @@ class BarKind(StrEnum):
 class Line:
     """One entry of the log. ``mark`` is its number in the drawing, 0 when it is not drawn."""
 
-    seq: int
+    seq: int | None
+    """None until the sequencer has been there."""
     at: datetime
     act: Act
     role: ActorRole
@@ -52,11 +53,12 @@ class Bar:
 
 
 def parse_line(row: LogEntry) -> Line:
+    """:raises ValueError: it is erased, or was never an entry."""
     content = json.loads(row.entry)
     return Line(
         seq=row.seq,
         at=datetime.fromisoformat(content["at"]),
-        act=Act(content["act"]),
+        act=Act(content.get("action") or content["act"]),
         role=ActorRole(content["role"]),
         actor=content["actor"],
         facts=content["facts"],

@@ -29,6 +29,7 @@ from server.models.cup import (
     VisitChangeKind,
 )
 from server.models.ids import new_id, new_locator
+from server.models.log import LogCheckpoint, LogEntry, LogHead, LogTile, LogValue
 from server.models.message import Channel, DispatchState, MessageKind, PatientMessage
 from server.models.organisation import (
     Clinic,
@@ -40,7 +41,7 @@ from server.models.organisation import (
     PhaseChange,
 )
 from server.models.people import Profession, User, UserRole, UserSession
-from server.models.record import LogEntry, LogHead, Note, NoteFormat
+from server.models.record import Note, NoteFormat
 from server.models.report import (
     Report,
     ReportCode,
@@ -92,8 +93,11 @@ __all__ = [
     "Kept",
     "LegalHold",
     "LineTest",
+    "LogCheckpoint",
     "LogEntry",
     "LogHead",
+    "LogTile",
+    "LogValue",
     "MessageKind",
     "MessageState",
     "Note",

@@ -1,14 +1,14 @@
-"""Records: the sealed note and the session log."""
+"""Records: the sealed note."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text
+from sqlalchemy import ForeignKey, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from server.db import Base, OrganisationId, OwnedByOrganisation, UtcDateTime, word_column
+from server.db import Base, OwnedByOrganisation, UtcDateTime, word_column
 
 
 class NoteFormat(StrEnum):
@@ -33,28 +33,3 @@ class Note(OwnedByOrganisation, Base):
     content_format: Mapped[NoteFormat] = mapped_column(
         word_column(NoteFormat), default=NoteFormat.SECTIONS
     )
-
-
-class LogEntry(OwnedByOrganisation, Base):
-    """One line of the session log. Written only by :func:`server.audit.append`."""
-
-    __tablename__ = "log_entry"
-
-    organisation_id: Mapped[OrganisationId] = mapped_column(
-        ForeignKey("organisation.id"), primary_key=True
-    )
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    visit_id: Mapped[str | None] = mapped_column(String(32), index=True)
-    entry: Mapped[str] = mapped_column(Text)
-    """Canonical JSON: sorted keys, no spaces, UTF-8."""
-
-
-class LogHead(OwnedByOrganisation, Base):
-    """How many entries the log of one organisation has: the next ``seq``."""
-
-    __tablename__ = "log_head"
-
-    organisation_id: Mapped[OrganisationId] = mapped_column(
-        ForeignKey("organisation.id"), primary_key=True
-    )
-    size: Mapped[int] = mapped_column(default=0)

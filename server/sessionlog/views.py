@@ -91,7 +91,7 @@ async def show_session(request: web.Request) -> web.StreamResponse:
         await session.flush()
         [row] = await _load_rows(session, request.app[KEYRING], actor, [visit])
         entries = await session.scalars(
-            select(LogEntry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.seq)
+            select(LogEntry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
         timeline = draw(list(entries))
         names = await _load_staff_names(session, {line.actor for line in timeline.lines})
@@ -157,7 +157,7 @@ def _minutes(visit: Visit) -> int | None:
 
 async def _count_drops(session: AsyncSession, visit_ids: Sequence[str]) -> dict[str, int]:
     """Lost connections per visit. Entries are canonical JSON, so the act stands first."""
-    start = f'{{"act":"{Act.ROOM_DROPPED}",'
+    start = f'{{"action":"{Act.ROOM_DROPPED}",'
     found = await session.execute(
         select(LogEntry.visit_id, func.count())
         .where(LogEntry.visit_id.in_(visit_ids))

@@ -14,7 +14,7 @@ from aiohttp import web
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.audit import Act, ActorRole, Entry, Fact, append, append_once
+from server.audit import Act, ActorRole, Entry, Fact, append, append_in_turn, append_once
 from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed, is_away
 from server.models import EventKind, Organisation, Visit, VisitState
 from server.outbox import tell_cup_of
@@ -182,7 +182,7 @@ class VisitHooks:
         for organisation in {owner for owner, _ in self._queue}:
             entries = [entry for owner, entry in self._queue if owner == organisation]
             async with self._database.begin(organisation) as session:
-                write = append_once if self._is_uncertain else append
+                write = append_once if self._is_uncertain else append_in_turn
                 await write(session, organisation, *entries)
             written = set(map(id, entries))
             self._queue = [row for row in self._queue if id(row[1]) not in written]

@@ -145,7 +145,7 @@ async def check_what_is_kept(data: Path, visit_id: str, acknowledged: int) -> No
         assert await session.get(Visit, visit_id) is not None
         notes = select(func.count()).select_from(Note).where(Note.visit_id == visit_id)
         assert await session.scalar(notes) == acknowledged
-        saved = select(func.count()).where(LogEntry.entry.contains('"act":"note.saved"'))
+        saved = select(func.count()).where(LogEntry.entry.contains('"action":"note.saved"'))
         assert await session.scalar(saved.where(LogEntry.visit_id == visit_id)) == acknowledged
     await database.close()
 

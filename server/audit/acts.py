@@ -1,47 +1,17 @@
-"""The one door to the session log.
-
-An act and its entry are written in the same transaction: no entry, no act. Entries carry ids and
-stable words, never a name, a text or an address. The pages that show the log are
-``server.sessionlog``.
-"""
+"""The acts that leave a line, who does them, and how they end."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-import msgspec
-from sqlalchemy import bindparam, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.db import Base, OrganisationId
-from server.models import LogEntry, LogHead
+class ActOutcome(StrEnum):
+    """How an act ended."""
 
-Fact = str | int | bool | None
-_HEADS = Base.metadata.tables[LogHead.__tablename__]
-_GROW = (
-    update(_HEADS)
-    .where(_HEADS.c.organisation_id == bindparam("organisation"))
-    .values(size=_HEADS.c.size + bindparam("count"))
-    .returning(_HEADS.c.size)
-)
-_INSERT: Final = {
-    "sqlite": text(
-        "INSERT INTO log_entry (organisation_id, seq, visit_id, entry)"
-        " SELECT :organisation, :first + key, json_extract(value, '$.visit'), value"
-        " FROM json_each(:entries)"
-    ),
-    "postgresql": text(
-        "INSERT INTO log_entry (organisation_id, seq, visit_id, entry)"
-        " SELECT CAST(:organisation AS varchar), CAST(:first AS bigint) + place - 1,"
-        " CAST(entry AS json) ->> 'visit', entry"
-        " FROM json_array_elements_text(CAST(:entries AS json)) WITH ORDINALITY AS e (entry, place)"
-    ),
-}
-"""All entries of a group travel as one JSON array and are stored in one step: with a step for
-each the writer's thread and the event loop would wait for each other a thousand times."""
-_encode: Final = msgspec.json.Encoder(order="sorted").encode
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
 
 
 class Act(StrEnum):
@@ -145,9 +115,30 @@ class Act(StrEnum):
     RETENTION_CHANGED = "retention.changed"
     CARD_OPENED = "card.opened"
     LOG_READ = "log.read"
+    LOG_EXPORTED = "log.exported"
+    LOG_VERIFIED = "log.verified"
+    LOG_ERASED = "log.erased"
+    LOG_ACCEPTED = "log.accepted"
+    LOG_REFUSED = "log.refused"
+    PROBLEM_ACKNOWLEDGED = "problem.acknowledged"
+    VIEW_SAVED = "view.saved"
+    VISIT_RATED = "visit.rated"
+    OPENINGS_READ = "openings.read"
+    FIGURES_READ = "figures.read"
+    PATIENT_EXPORTED = "patient.exported"
+    PATIENT_RECTIFIED = "patient.rectified"
     LOGGED_IN = "login.done"
     LOGIN_FAILED = "login.failed"
     LOGGED_OUT = "login.ended"
+
+    @property
+    def outcome(self) -> ActOutcome:
+        return _OUTCOMES.get(self, ActOutcome.DONE)
+
+    @property
+    def is_authentication(self) -> bool:
+        """Whether DM 19/11/2025 asks for twelve months and not for twenty-four."""
+        return self in _AUTHENTICATION
 
 
 class ActorRole(StrEnum):
@@ -162,53 +153,24 @@ class ActorRole(StrEnum):
     SYSTEM = "system"
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One act. ``actor`` is a user or device id, empty for the platform; ``facts`` are ids,
-    numbers and stable words only."""
-
-    at: datetime
-    act: Act
-    role: ActorRole
-    actor: str = ""
-    visit: str | None = None
-    facts: dict[str, Fact] = {}
-
-    def canonical(self) -> str:
-        """The text that is stored: sorted keys, no spaces."""
-        content = {
-            "act": self.act,
-            "actor": self.actor,
-            "at": self.at.astimezone(UTC).isoformat(timespec="milliseconds"),
-            "facts": self.facts,
-            "role": self.role,
-            "visit": self.visit,
-        }
-        return _encode(content).decode()
-
-
-async def append(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:
-    """Number and store entries in the caller's transaction.
-
-    The head row stays locked until the commit, so numbers have no gaps and no doubles.
-    """
-    grown = {"organisation": organisation, "count": len(entries)}
-    size = await session.scalar(_GROW, grown)
-    if size is None:
-        raise LookupError("no log for this organisation")
-    group = {
-        "organisation": organisation,
-        "first": size - len(entries) + 1,
-        "entries": _encode([entry.canonical() for entry in entries]).decode(),
+_OUTCOMES: Final = {
+    Act.MESSAGE_FAILED: ActOutcome.FAILED,
+    Act.REPORT_CODE_FAILED: ActOutcome.FAILED,
+    Act.LOGIN_FAILED: ActOutcome.FAILED,
+    Act.LINK_CLAIM_FAILED: ActOutcome.FAILED,
+    Act.SEAL_BROKEN: ActOutcome.FAILED,
+    Act.SAS_MISMATCH: ActOutcome.FAILED,
+    Act.ROOM_DROPPED: ActOutcome.FAILED,
+    Act.CONSENT_REFUSED: ActOutcome.REFUSED,
+    Act.TURNED_AWAY: ActOutcome.REFUSED,
+    Act.ATTACHMENT_REFUSED: ActOutcome.REFUSED,
+    Act.STILL_REFUSED: ActOutcome.REFUSED,
+    Act.FSE_REFUSED: ActOutcome.REFUSED,
+    Act.LOG_REFUSED: ActOutcome.REFUSED,
+}
+_AUTHENTICATION: Final = frozenset(
+    {
+        Act.LOGGED_IN, Act.LOGIN_FAILED, Act.LOGGED_OUT, Act.LINK_CLAIMED, Act.LINK_CLAIM_FAILED,
+        Act.DEVICE_CODE_SENT, Act.DEVICE_REPLACED, Act.REPORT_CODE_SENT, Act.REPORT_CODE_FAILED,
     }
-    await session.execute(_INSERT[session.get_bind().dialect.name], group)
-
-
-async def append_once(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:
-    """:func:`append` for entries that may be stored already: the answer to their commit was lost.
-    Whoever may still be storing them is waited for at the head of the log."""
-    head = select(_HEADS.c.size).where(_HEADS.c.organisation_id == organisation)
-    await session.execute(head.with_for_update())
-    visits = {entry.visit for entry in entries}
-    stored = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id.in_(visits)))
-    known = set(stored)
-    await append(session, organisation, *(one for one in entries if one.canonical() not in known))
+)  # fmt: skip

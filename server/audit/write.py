@@ -1,0 +1,76 @@
+"""Storing entries: in the transaction of their act, so that there is no act without one.
+
+The numbers come later (:mod:`server.sequencing`): writers wait for nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.audit.entry import Entry, leaf_of
+from server.db import OrganisationId, take_turn
+from server.models import LogEntry
+
+_INSERT: Final = {
+    "sqlite": text(
+        "INSERT INTO log_entry (organisation, visit_id, entry, leaf)"
+        " SELECT :organisation, json_extract(value, '$[0]'), json_extract(value, '$[1]'),"
+        " json_extract(value, '$[2]') FROM json_each(:entries) ORDER BY key"
+    ),
+    "postgresql": text(
+        "INSERT INTO log_entry (organisation, visit_id, entry, leaf)"
+        " SELECT CAST(:organisation AS varchar), row ->> 0, row ->> 1, row ->> 2"
+        " FROM json_array_elements(CAST(:entries AS json)) WITH ORDINALITY AS e (row, place)"
+        " ORDER BY place"
+    ),
+}
+"""All entries of a group travel as one JSON array and are stored in one step: with a step for
+each the writer's thread and the event loop would wait for each other a thousand times."""
+_encode: Final = msgspec.json.Encoder().encode
+
+
+async def append(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:
+    """Store entries in the caller's transaction.
+
+    :raises LookupError: there is no such organisation.
+    """
+    await store(session, organisation, [(entry.visit, entry.canonical()) for entry in entries])
+
+
+async def append_once(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:
+    """:func:`append` for entries that may be stored already: the answer to their commit was lost.
+    Whoever may still be storing them had taken the same turn."""
+    await take_turn(session, f"log group {organisation}")
+    visits = {entry.visit for entry in entries}
+    stored = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id.in_(visits)))
+    known = set(stored)
+    texts = [(entry.visit, entry.canonical()) for entry in entries]
+    await store(session, organisation, [row for row in texts if row[1] not in known])
+
+
+async def append_in_turn(
+    session: AsyncSession, organisation: OrganisationId, *entries: Entry
+) -> None:
+    """:func:`append` for a group that :func:`append_once` would repeat."""
+    await take_turn(session, f"log group {organisation}")
+    await append(session, organisation, *entries)
+
+
+async def store(
+    session: AsyncSession, organisation: OrganisationId, rows: list[tuple[str | None, str]]
+) -> None:
+    """Visit and canonical text of each entry, in order.
+
+    :raises LookupError: there is no such organisation.
+    """
+    packed = _encode([(visit, entry, leaf_of(entry)) for visit, entry in rows]).decode()
+    group = {"organisation": organisation, "entries": packed}
+    try:
+        await session.execute(_INSERT[session.get_bind().dialect.name], group)
+    except IntegrityError as error:
+        raise LookupError("no log for this organisation") from error

@@ -1,0 +1,79 @@
+"""Getting the tree signed: the rows' leaf hashes go to the signer, its note comes back."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.db import Database, OrganisationId
+from server.logsigner.client import Refusal, SignerProcess
+from server.models import LogCheckpoint, LogHead, Organisation
+from server.sequencing.numbering import load_leaves
+from server.tlog.tree import Frontier
+
+_LEAVES_AT_ONCE: Final = 16_384
+_TRIES: Final = 3
+
+
+async def sign_checkpoint(
+    database: Database,
+    signer: SignerProcess,
+    realm: str,
+    organisation: OrganisationId,
+    now: datetime,
+) -> str | None:
+    """The newest checkpoint of a log: signed now if it has grown, nothing if it is empty.
+
+    :raises Refusal: the rows do not continue what was signed: ``rollback`` or ``fork``.
+    :raises LookupError: rows are missing.
+    :raises SignerLost: the signer does not answer.
+    """
+    for _ in range(_TRIES):
+        try:
+            return await _sign(database, signer, realm, organisation, now)
+        except Refusal as refusal:
+            if refusal.word not in {"moved", "gap"}:
+                raise
+    raise Refusal("moved", 0)
+
+
+async def _sign(
+    database: Database,
+    signer: SignerProcess,
+    realm: str,
+    organisation: OrganisationId,
+    now: datetime,
+) -> str | None:
+    async with database.read(organisation) as session:
+        head = await session.get_one(LogHead, organisation)
+        code = (await session.get_one(Organisation, organisation)).code
+        known = await signer.ask(op="head", log=organisation, origin=f"{realm}/log/{code}")
+        signed: int = known["size"]
+        root = b64encode(Frontier.decode(head.size, head.frontier).root()).decode()
+        if head.size < signed:
+            raise Refusal("rollback", signed)
+        if head.size == signed:
+            if root != known["root"]:
+                raise Refusal("fork", signed)
+            return str(known["note"]) if signed else None
+        await _show_leaves(session, signer, organisation, signed, head.size)
+    answer = await signer.ask(op="sign", log=organisation, root=root)
+    note: str = answer["note"]
+    async with database.begin(organisation) as session:
+        row = LogCheckpoint(organisation_id=organisation, size=head.size, note=note, signed_at=now)
+        await session.merge(row)
+    return note
+
+
+async def _show_leaves(
+    session: AsyncSession, signer: SignerProcess, organisation: OrganisationId, start: int, end: int
+) -> None:
+    while start < end:
+        stop = min(end, start + _LEAVES_AT_ONCE)
+        leaves = b"".join(await load_leaves(session, organisation, start, stop))
+        shown = b64encode(leaves).decode()
+        await signer.ask(op="grow", log=organisation, after=start, leaves=shown)
+        start = stop
