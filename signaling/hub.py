@@ -178,7 +178,7 @@ class Hub:
     async def publish(self, room_id: str, event: RoomEvent, reason: str = "") -> None:
         """Tells a room of an act that came over HTTP (``Late``, ``StillChanged``, ``Closed``…), on
         whatever node it is open. Call it after the act is committed; a room that is not open
-        reads it when it opens."""
+        reads what its seed has of it when it opens, and never hears of the rest (``Moved``)."""
         self._tell(room_id, msgspec.structs.replace(event), reason)
 
     def _tell(self, room_id: str, event: RoomEvent, reason: str) -> None:

@@ -299,7 +299,11 @@ class Late(Event, frozen=True, tag="late", kw_only=True):
 
 
 class Moved(Event, frozen=True, tag="moved", kw_only=True):
-    """CUP moved the appointment; the page reloads itself to show the new time."""
+    """CUP moved the appointment; a page that shows another start reloads itself. May be said
+    again: a page that was just coming in has not heard it."""
+
+    start: str = ""
+    """The new start, an ISO instant; empty in what an older version has logged."""
 
 
 class StillChanged(Event, frozen=True, tag="still_changed", kw_only=True):

@@ -439,12 +439,30 @@ async def test_acts_over_http_are_published_to_an_open_room(house: House) -> Non
     anna, _ = await house.visit()
 
     await house.hub.publish("visit", Late(minutes=10))
-    await house.hub.publish("visit", Moved())
+    await house.hub.publish("visit", Moved(start="2026-03-02T09:15:00+00:00"))
     await house.hub.publish("nowhere", Late(minutes=10))
 
     assert (await anna.wait("late"))["minutes"] == 10
-    assert (await anna.wait("moved"))["type"] == "moved"
+    assert (await anna.wait("moved"))["start"] == "2026-03-02T09:15:00+00:00"
     assert await house.hub.presence(["nowhere"]) == {}
+
+
+async def test_a_visit_is_closed_once_however_often_it_is_said(house: House) -> None:
+    anna, bruno = await house.visit()
+
+    for event in (Closed(outcome="cancelled"), Closed(outcome="completed"), Moved()):
+        await house.hub.publish("visit", event)
+
+    for page in (anna, bruno):
+        assert (await page.wait("closed"))["outcome"] == "cancelled"
+        assert (await page.receive())["type"] == "bye"
+    await house.hub.publish("visit", Closed(outcome="cancelled"))
+    late = await house.open()
+    ticket = house.hub.issue_ticket("visit", "anna", Role.PATIENT, house.clock.now)
+    await late.send("hello", versions=[1], ticket=ticket)
+    assert await late.end() == ("closed", "stop", 1000)
+    assert house.records.tags().count("closed") == 1
+    assert "moved" not in house.records.tags()
 
 
 async def test_an_ask_for_a_photo_reaches_both_and_whoever_joins_before_the_answer(

@@ -67,6 +67,7 @@ def _page_data(actor: Actor, visit: Visit, card: Card, now: datetime) -> dict[st
         "userId": actor.id,
         "visitId": visit.id,
         "state": visit.state,
+        "start": visit.appointment.start.isoformat(),
         "peerName": card.identity.full_name,
         "deskPhone": card.desk_phone,
         "pageUrl": url,

@@ -1,7 +1,7 @@
 /**
  * Entry of the clinician's visit page: the call beside the note.
  *
- * `#page-data`: ticketUrl, state ("in_visit" once the patient was admitted), and
+ * `#page-data`: ticketUrl, state ("in_visit" once the patient was admitted), start (ISO), and
  * optionally peerName. Other data of the page belong to note.js and finish.js.
  *
  * Test ids: admit, local-video, remote-video, toggle-mic, toggle-camera, chat-input, chat-log,
@@ -22,7 +22,7 @@ import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
 import { Devices } from "./devices.js";
 import { makeCertificate } from "./fingerprints.js";
-import { isAdmitted, peerOf } from "./fold.js";
+import { isAdmitted, isMovedFrom, peerOf } from "./fold.js";
 import { _ } from "./i18n.js";
 import { note } from "./note.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, show } from "./page.js";
@@ -111,7 +111,7 @@ class ClinicianVisit {
   /** @param {Room} room */
   #follow(room) {
     if (this.#phase !== "call") return;
-    if (room.isMoved) return this.#onStopped("moved");
+    if (isMovedFrom(room, this.#data.start)) return this.#showNewStart();
     if (room.outcome) return this.#end();
     const patient = peerOf(room);
     const state = this.#patientState(patient, isAdmitted(room));
@@ -163,6 +163,14 @@ class ClinicianVisit {
     this.#alerts.stop();
     this.#session.stop();
     this.#devices.close();
+  }
+
+  /** Never in a circle: the next page shows what this one was told, or what came later. */
+  #showNewStart() {
+    this.#alerts.stop();
+    this.#session.stop();
+    this.#devices.close();
+    location.replace(location.href);
   }
 
   /** @param {string} reason */

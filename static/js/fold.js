@@ -30,7 +30,7 @@
  * @property {{ask: string, state: import("./messages.js").StillState} | null} still the last ask for a photo
  * @property {number} filesSeq grows when a file of the visit comes or goes
  * @property {string | null} outcome
- * @property {boolean} isMoved
+ * @property {string | null} start of the appointment, once CUP has moved it
  */
 
 const MEDIA_OFF = { microphone: false, camera: false, screen: false };
@@ -70,7 +70,7 @@ export function roomFromWelcome(welcome, isVisitRunning) {
     still: welcome.still ? { ask: welcome.still, state: "asked" } : null,
     filesSeq: welcome.seq,
     outcome: welcome.outcome,
-    isMoved: false,
+    start: null,
   };
 }
 
@@ -127,7 +127,7 @@ export function applyEvent(room, event) {
     case "files_changed":
       return { ...room, filesSeq: event.seq };
     case "moved":
-      return { ...room, isMoved: true };
+      return { ...room, start: event.start };
     case "closed":
       return { ...room, outcome: event.outcome };
     default:
@@ -149,6 +149,14 @@ export function isAdmitted(room) {
   const patient = Object.values(room.people).find((person) => person.role === "patient");
   return Boolean(patient?.isAdmitted && patient.presence !== "turned_away" && !room.outcome);
 }
+
+/**
+ * CUP has moved the appointment away from the start that a page shows.
+ * @param {Room} room
+ * @param {string} shown
+ */
+export const isMovedFrom = (room, shown) =>
+  room.start !== null && Date.parse(room.start) !== Date.parse(shown);
 
 /**
  * One of the two has left, or was not let in.

@@ -57,7 +57,7 @@
  *   | {type: "media_changed", seq: number, participant: string} & Media
  *   | {type: "media_proven", seq: number, participant: string, of: string, audio: boolean, video: boolean}
  *   | {type: "late", seq: number, minutes: number}
- *   | {type: "moved", seq: number}
+ *   | {type: "moved", seq: number, start: string}
  *   | {type: "still_changed", seq: number, ask: string, state: StillState}
  *   | {type: "files_changed", seq: number}
  *   | {type: "closed", seq: number, outcome: string}} RoomEvent

@@ -32,7 +32,7 @@ import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
 import { Devices } from "./devices.js";
 import { makeCertificate } from "./fingerprints.js";
-import { isAdmitted, peerOf, selfOf } from "./fold.js";
+import { isAdmitted, isMovedFrom, peerOf, selfOf } from "./fold.js";
 import { _ } from "./i18n.js";
 import { OwnFiles } from "./own-files.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, sentence, show } from "./page.js";
@@ -114,10 +114,8 @@ class PatientRoom {
   #follow(room) {
     if (this.#phase === "left" || this.#phase === "unsafe") return;
     if (room.outcome) return this.#end();
-    const self = selfOf(room);
-    if (room.isMoved || self?.presence === "turned_away") {
-      return this.#onStopped(room.isMoved ? "moved" : "turned_away");
-    }
+    if (isMovedFrom(room, this.#data.start)) return this.#showNewStart();
+    if (selfOf(room)?.presence === "turned_away") return this.#onStopped("turned_away");
     if (isAdmitted(room)) this.#data.state = "in_visit";
     this.#setPhase(isAdmitted(room) ? "call" : "waiting");
     if (room.filesSeq !== this.#filesSeq) this.#files.refresh();
@@ -130,6 +128,13 @@ class PatientRoom {
     this.#session.stop();
     this.#devices.close();
     if (this.#data.endUrl) location.replace(this.#data.endUrl);
+  }
+
+  /** Never in a circle: the next page shows what this one was told, or what came later. */
+  #showNewStart() {
+    this.#session.stop();
+    this.#devices.close();
+    location.replace(this.#data.reloadUrl ?? location.href);
   }
 
   /** @param {string} reason */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { applyEvent, findPair, isAdmitted, peerOf, roomFromWelcome } from "../../static/js/fold.js";
+import { applyEvent, findPair, isAdmitted, isMovedFrom, peerOf, roomFromWelcome } from "../../static/js/fold.js";
 
 const OFF = { microphone: false, camera: false, screen: false };
 
@@ -108,7 +108,7 @@ test("nothing flows after the outcome", () => {
   assert.equal(isAdmitted(room), false);
 });
 
-test("media flags, delay and move are kept; a new page starts with media off", () => {
+test("media flags and delay are kept; a new page starts with media off", () => {
   const media = { type: "media_changed", seq: 10, participant: "clinician", ...OFF, camera: true };
   const joined = { type: "joined", seq: 12, participant: "clinician", role: "clinician", state: "connected" };
   const room = fold(bothPresent(), media, { type: "late", seq: 11, minutes: 15 });
@@ -116,7 +116,20 @@ test("media flags, delay and move are kept; a new page starts with media off", (
   assert.equal(peerOf(room)?.camera, true);
   assert.equal(room.lateMinutes, 15);
   assert.equal(peerOf(fold(room, joined))?.camera, false);
-  assert.equal(fold(room, { type: "moved", seq: 12 }).isMoved, true);
+});
+
+test("a page has been moved when it shows another instant than the last one told", () => {
+  const told = "2026-03-02T09:15:00+00:00";
+  const room = fold(
+    bothPresent(),
+    { type: "moved", seq: 10, start: "2026-03-02T10:00:00+00:00" },
+    { type: "moved", seq: 11, start: told },
+  );
+
+  assert.equal(isMovedFrom(bothPresent(), told), false);
+  assert.equal(isMovedFrom(room, "2026-03-02T09:00:00+00:00"), true);
+  assert.equal(isMovedFrom(room, told), false);
+  assert.equal(isMovedFrom(room, "2026-03-02T10:15:00+01:00"), false);
 });
 
 test("an ask for a photo is kept until it is answered, and met again by who joins", () => {
