@@ -19,7 +19,7 @@ from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.logsigner.client import Refusal, SignerLost, SignerProcess
 from server.models import LogHead
 from server.sequencing.checkpoints import sign_checkpoint
-from server.sequencing.numbering import find_unnumbered, number_entries
+from server.sequencing.rounds import number_all
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +74,7 @@ class Sequencer:
 
     async def number(self) -> None:
         """Number everything that has no number."""
-        async with self._database.read(EVERY_ORGANISATION) as session:
-            waiting = await find_unnumbered(session)
-        for organisation in waiting:
-            while True:
-                async with self._database.begin(organisation) as session:
-                    if not await number_entries(session, organisation):
-                        break
+        await number_all(self._database)
 
     async def sign(self) -> None:
         """Get every log signed that has grown."""
