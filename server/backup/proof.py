@@ -26,6 +26,7 @@ from server.models import (
     InboxMessage,
     LogEntry,
     LogHead,
+    LogValue,
     Note,
     Organisation,
     Patient,
@@ -72,6 +73,7 @@ OPENERS: Final[dict[InstrumentedAttribute[Any], Opener]] = {
     Report.sealed_pdf: sealed.open_report_pdf,
     Report.sealed_cda: sealed.open_report_cda,
     Submission.sealed_detail: sealed.open_submission_detail,
+    LogValue.sealed_value: sealed.open_log_value,
 }
 """How each sealed column of a backup is opened; a test compares this with the models."""
 

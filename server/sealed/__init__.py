@@ -31,6 +31,14 @@ from server.sealed.files import (
     read_attachment,
     write_attachment,
 )
+from server.sealed.logvalue import (
+    DIGEST_PREFIX,
+    is_digest,
+    keep_value,
+    load_values,
+    open_log_value,
+    warm_values,
+)
 from server.sealed.record import (
     attachment_place,
     load_last_note,
@@ -70,6 +78,7 @@ from server.sealed.words import (
 
 __all__ = [
     "ATTACHMENTS_FOLDER",
+    "DIGEST_PREFIX",
     "NATIONAL_SECTIONS",
     "AddressParts",
     "Answers",
@@ -82,7 +91,10 @@ __all__ = [
     "Section",
     "attachment_place",
     "content_place",
+    "is_digest",
+    "keep_value",
     "load_last_note",
+    "load_values",
     "note_place",
     "open_answers",
     "open_attachment_words",
@@ -91,6 +103,7 @@ __all__ = [
     "open_eligibility",
     "open_identity",
     "open_justification",
+    "open_log_value",
     "open_message",
     "open_note",
     "open_outgoing_token",
@@ -119,5 +132,6 @@ __all__ = [
     "seal_signing_pin",
     "seal_submission_detail",
     "warm_keys",
+    "warm_values",
     "write_attachment",
 ]
