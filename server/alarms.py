@@ -55,7 +55,7 @@ class Alarms:
         """The signer does not sign the log of this organisation: it was altered, or an old backup
         is back."""
         self.raised += 1
-        facts: dict[str, Fact] = {"word": refusal.word, "size": refusal.size}
+        facts: dict[str, Fact] = {"problem": refusal.word, "size": refusal.size}
         entry = Entry(self._clock(), Act.LOG_REFUSED, ActorRole.SYSTEM, facts=facts)
         async with self._database.begin(organisation) as session:
             await append(session, organisation, entry)

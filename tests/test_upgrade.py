@@ -18,7 +18,7 @@ from sqlalchemy import MetaData, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.admin import prepare
-from server.audit import Act, ActorRole, Entry
+from server.audit import Act
 from server.backup import restore_backup, take_backup
 from server.backup.proof import prove
 from server.db import EVERY_ORGANISATION, Database
@@ -198,7 +198,8 @@ async def _fill(to: _Writer) -> None:
     )  # fmt: skip
     acts = (Act.BOOKING_IMPORTED, Act.LINK_CLAIMED, Act.LINK_READ, Act.LINK_REVOKED)
     for number, act in enumerate(acts, 1):
-        entry = Entry(began, act, ActorRole.SYSTEM, visit="past").canonical()
+        content = {"act": act, "actor": "", "at": began.isoformat(), "facts": {}, "role": "system"}
+        entry = json.dumps({**content, "visit": "past"}, separators=(",", ":"))
         await to.add("log_entry", seq=number, visit_id="past", entry=entry)
     await to.add("log_head", size=len(acts))
 

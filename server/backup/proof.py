@@ -116,22 +116,22 @@ async def _open_first(
 
 async def _count_log(session: AsyncSession) -> str:
     lines = 0
-    counts = (
-        select(
-            LogEntry.organisation_id, func.count(), func.min(LogEntry.seq), func.max(LogEntry.seq)
-        )
-        .where(LogEntry.seq.is_not(None))
-        .group_by(LogEntry.organisation_id)
-    )
+    counts = select(
+        LogEntry.organisation_id,
+        func.count(),
+        func.count(LogEntry.seq),
+        func.min(LogEntry.seq),
+        func.max(LogEntry.seq),
+    ).group_by(LogEntry.organisation_id)
     found = {row[0]: row[1:] for row in await session.execute(counts)}
     heads = select(Organisation.code, LogHead).join(
         LogHead, LogHead.organisation_id == Organisation.id
     )
     for code, head in await session.execute(heads):
-        count, first, last = found.pop(head.organisation_id, (0, 0, -1))
-        if (count, first, last) != (head.size, 0, head.size - 1):
+        count, *numbered = found.pop(head.organisation_id, (0, 0, None, None))
+        if numbered != ([head.size, 0, head.size - 1] if head.size else [0, None, None]):
             raise CommandFailed(f"The session log of {code} is not whole: lines are missing")
         lines += count
     if found:
         raise CommandFailed("There are lines of the session log without an organisation")
-    return f"the session log has all of its {lines} numbered lines"
+    return f"the session log has all of its {lines} lines"
