@@ -53,6 +53,7 @@ from server.models.report import (
     SubmissionState,
 )
 from server.models.retention import Kept, LegalHold, RetentionTerm
+from server.models.summary import ProblemAcknowledgement, SavedView, SummaryHead, VisitSummary
 from server.models.visit import CheckIn, Consent, ConsentKind, Device, Outcome, Visit, VisitState
 from server.models.writing import (
     Attachment,
@@ -114,6 +115,7 @@ __all__ = [
     "Phase",
     "PhaseChange",
     "Phrase",
+    "ProblemAcknowledgement",
     "Profession",
     "Reconciliation",
     "Report",
@@ -121,12 +123,14 @@ __all__ = [
     "ReportKind",
     "ReportState",
     "RetentionTerm",
+    "SavedView",
     "Signer",
     "SignerKind",
     "Source",
     "Submission",
     "SubmissionState",
     "Suitability",
+    "SummaryHead",
     "User",
     "UserRole",
     "UserSession",
@@ -134,6 +138,7 @@ __all__ = [
     "VisitChange",
     "VisitChangeKind",
     "VisitState",
+    "VisitSummary",
     "new_id",
     "new_locator",
 ]
