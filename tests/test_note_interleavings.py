@@ -1,4 +1,4 @@
-"""Two tabs, two doctors, offline and back: 2,000 orders of steps, the same ones each time.
+"""Two tabs, two doctors, offline and back: 600 orders of steps, the same ones each time.
 ``make chaos`` takes 20,000 others."""
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def visit(cast: Cast, make_visit: MakeVisit) -> Visit:
 
 @pytest.mark.timeout(900)
 @settings(
-    max_examples=2_000,
+    max_examples=600,
     derandomize=True,
     database=None,
     deadline=None,

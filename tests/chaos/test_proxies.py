@@ -9,6 +9,8 @@ import pytest
 
 from tests.certificates import Authority
 from tests.test_samples import CADDY, HAPROXY, NGINX
+from tests.test_turn_samples import HAPROXY as TURN_HAPROXY
+from tests.test_turn_samples import NGINX as TURN_NGINX
 
 
 @pytest.fixture
@@ -53,3 +55,19 @@ def test_haproxy_takes_the_sample(tls: Path) -> None:
 
 def test_caddy_takes_the_sample() -> None:
     _run("caddy", "validate", "--adapter", "caddyfile", "--config", CADDY)
+
+
+def test_nginx_takes_the_sample_for_turn(tmp_path: Path) -> None:
+    module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+    assert module.exists(), "install libnginx-mod-stream"
+    whole = tmp_path / "nginx.conf"
+    text = TURN_NGINX.read_text().replace("443;", "10443;")
+    whole.write_text(
+        f"load_module {module};\npid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/e.log;\n"
+        f"events {{ }}\n{text}"
+    )
+    _run("nginx", "-t", "-c", whole)
+
+
+def test_haproxy_takes_the_sample_for_turn() -> None:
+    _run("haproxy", "-c", "-f", TURN_HAPROXY)
