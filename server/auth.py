@@ -19,9 +19,10 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from server.audit import ActorRole
+from server.audit import UNDECLARED, ActorRole, Leaves
 from server.db import EVERY_ORGANISATION, OrganisationId
 from server.errors import LoginNeeded, NotFound
+from server.footprint import follow
 from server.models import Device, User, UserRole, UserSession, Visit
 from server.services import DATABASE, SETTINGS, now_of
 
@@ -29,6 +30,7 @@ SESSION_IDLE: Final = timedelta(minutes=30)
 SESSION_LONGEST: Final = timedelta(hours=24)
 _SEEN_GRAIN: Final = timedelta(minutes=1)
 _TOKEN_BYTES: Final = 32
+_REFUSALS: Final = 400
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -64,12 +66,18 @@ STAFF: Final = Access(frozenset(UserRole))
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One line of the route table. Patient paths hold ``{locator}``."""
+    """One line of the route table. Patient paths hold ``{locator}``. ``leaves``: what its handler
+    leaves in the session log."""
 
     method: str
     path: str
     handler: Handler
     access: Access
+    leaves: Leaves = UNDECLARED
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 ACTOR: Final = web.RequestKey("actor", Actor)
@@ -98,9 +106,24 @@ def _guard(route: Route) -> Handler:
             if UserRole(actor.role) not in route.access.roles:
                 raise NotFound
             request[ACTOR] = actor
-        return await route.handler(request)
+        return await _handle(route, request)
 
     return guarded
+
+
+async def _handle(route: Route, request: web.Request) -> web.StreamResponse:
+    """Run the handler and hold it to what its route declares.
+
+    :raises Unlogged: what was asked for must leave an entry, and has not: it is not served.
+    """
+    with follow() as done:
+        try:
+            response = await route.handler(request)
+        except BaseException:
+            route.leaves.check(route.name, done, is_well=False)
+            raise
+    route.leaves.check(route.name, done, is_well=response.status < _REFUSALS)
+    return response
 
 
 def hash_token(token: str) -> str:

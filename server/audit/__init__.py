@@ -6,19 +6,25 @@ stable words, never a name, a text or an address. The pages that show the log ar
 """
 
 from server.audit.acts import Act, ActorRole, ActOutcome
+from server.audit.coverage import UNDECLARED, Leaves, leaves, leaves_none, may_leave
 from server.audit.entry import Entry, Fact, leaf_of, name_node
 from server.audit.write import append, append_in_turn, append_once, store
 
 __all__ = [
+    "UNDECLARED",
     "Act",
     "ActOutcome",
     "ActorRole",
     "Entry",
     "Fact",
+    "Leaves",
     "append",
     "append_in_turn",
     "append_once",
     "leaf_of",
+    "leaves",
+    "leaves_none",
+    "may_leave",
     "name_node",
     "store",
 ]

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit.entry import Entry, leaf_of
 from server.db import OrganisationId, take_turn
+from server.footprint import note_acts
 from server.models import LogEntry
 
 _INSERT: Final = {
@@ -40,6 +41,7 @@ async def append(session: AsyncSession, organisation: OrganisationId, *entries: 
     :raises LookupError: there is no such organisation.
     """
     await store(session, organisation, [(entry.visit, entry.canonical()) for entry in entries])
+    note_acts(entry.act for entry in entries)
 
 
 async def append_once(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from recordings.vault import HEADER, KEY_ID_BYTES, SealBroken, new_key, seal, unseal
 from server.db import OrganisationId
+from server.footprint import note_opened
 from server.keyring.cache import KeyCache
 from server.keyring.place import Place
 from server.keyring.roots import Roots
@@ -147,6 +148,7 @@ class Keyring:
             raise
 
     async def _unseal(self, session: AsyncSession, place: Place, sealed: bytes) -> bytes:
+        note_opened(place.object_type, place.field)
         start = len(HEADER)
         if sealed[:start] != HEADER:
             raise SealBroken

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from recordings.store import SealedFolder
 from recordings.vault import SealBroken
+from server.footprint import note_opened
 from server.keyring import Keyring, Place, Shredded
 from server.models import Attachment
 from server.sealed.record import attachment_place
@@ -45,6 +46,7 @@ async def read_attachment(
     :raises SealBroken: altered, of another place, or not there any more; the alarm is told.
     """
     place = content_place(attachment)
+    note_opened(place.object_type, place.field)
     try:
         key_id = await asyncio.to_thread(folder.read_key_id, attachment.id)
         key = await keyring.find_data_key(session, attachment.organisation_id, key_id)
