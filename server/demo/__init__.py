@@ -50,7 +50,7 @@ from server.sealed import open_identity, seal_codice_fiscale
 from server.settings import Settings, load_settings, save_settings
 
 _PARENT: Final = Path("demo-data")
-_MARK: Final = "demonstration"
+MARK: Final = "demonstration"
 """An empty file that makes a folder ours; written last, when the day is in."""
 _DEFAULT_PORT: Final = 8080
 _BOOKED_BEFORE: Final = timedelta(days=3)
@@ -92,7 +92,7 @@ async def run_demo(
     :raises CommandFailed: the folder is something else, or the port is taken.
     """
     folder = folder or _PARENT / f"{now.astimezone():%Y-%m-%d-%H%M%S}"
-    is_resumed = (folder / _MARK).exists()
+    is_resumed = (folder / MARK).exists()
     if not is_resumed and folder.exists() and any(folder.iterdir()):
         raise CommandFailed(f"{folder} is not a demonstration: it is left as it is")
     if is_resumed and (folder / RECORDS).exists() != (nodes > 1):
@@ -130,9 +130,9 @@ async def _prepare(folder: Path, port: int, backing: Backing, now: datetime) -> 
     save_settings(folder, chosen | {name: url for name, url in asdict(backing).items() if url})
     keyring = load_keyring(folder)
     async with open_database(settings) as database:
-        if not (folder / _MARK).exists():
+        if not (folder / MARK).exists():
             await _fill(settings, database, keyring, now)
-            (folder / _MARK).touch()
+            (folder / MARK).touch()
         mllp_port = await renew_listener(database)
         announcement, is_over = await _announce(database, keyring, settings, mllp_port, now)
     return _Ready(settings, announcement, is_over, demo_pin(keyring, people.CLINICIAN.username))
