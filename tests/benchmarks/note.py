@@ -23,7 +23,7 @@ from server.audit import ActorRole
 from server.auth import Actor
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.keyring import Keyring, Place, load_keyring
-from server.models import User, Visit, VisitState
+from server.models import Note, User, Visit, VisitState
 from server.notes.store import Basis, save_version
 from server.sealed import NoteContent, Section
 from tests.benchmarks.ground import make_ground
@@ -36,13 +36,17 @@ _WORDS: Final = "Il paziente riferisce benessere; continua la terapia. "
 
 
 class ClearKeyring(Keyring):
-    """Leaves every field as it is."""
+    """Leaves every note as it is."""
 
     async def seal(self, session: AsyncSession, place: Place, plaintext: bytes) -> bytes:
-        return plaintext
+        return plaintext if _is_note(place) else await super().seal(session, place, plaintext)
 
     async def unseal(self, session: AsyncSession, place: Place, sealed: bytes) -> bytes:
-        return sealed
+        return sealed if _is_note(place) else await super().unseal(session, place, sealed)
+
+
+def _is_note(place: Place) -> bool:
+    return place.object_type == Note.__tablename__
 
 
 @dataclass(slots=True)
