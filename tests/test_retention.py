@@ -405,7 +405,9 @@ async def test_the_administrator_sets_terms_and_holds(
 ) -> None:
     visit = await make_visit(cast.toscana)
     administrator = await site.staff(cast.toscana.administrator)
-    terms = {"record": "1825", "messages": "60", "access": "365"}
+    terms = {
+        "record": "1825", "messages": "60", "access": "365", "log": "800", "log_access": "400",
+    }  # fmt: skip
 
     assert (await administrator.post("/admin/retention", **terms)).status == 303
     wrong = await administrator.post("/admin/retention", **terms | {"record": "x"})

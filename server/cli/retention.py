@@ -84,7 +84,8 @@ def retention_run(data_dir: Path | None) -> None:
     done = run(_run_once(load_settings(data_dir)))
     click.echo(
         f"Ended: {done.visits} visits, {done.months} months of messages, {done.logins} log-ins and "
-        f"devices; {done.files} files deleted. Held: {done.held} visits."
+        f"devices, {done.log.entries} entries of the log and {done.log.values} of its personal "
+        f"values; {done.files} files deleted. Held: {done.held} visits, {done.log.held} entries."
     )
 
 

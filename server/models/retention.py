@@ -21,6 +21,10 @@ class Kept(StrEnum):
     """What CUP sent, month by month."""
     ACCESS = "access"
     """Logins and devices."""
+    LOG = "log"
+    """Entries of the session log."""
+    LOG_ACCESS = "log_access"
+    """Entries of the session log about authentication."""
 
 
 class RetentionTerm(OwnedByOrganisation, Base):

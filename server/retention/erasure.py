@@ -28,8 +28,10 @@ from server.models import (
     FhirAwaited,
     FhirResource,
     InboxMessage,
+    LogValue,
     Note,
     PatientIdentifier,
+    Rating,
     Report,
     ReportCode,
     Submission,
@@ -83,7 +85,11 @@ async def _delete_rows(session: AsyncSession, visit_id: str) -> dict[str, Fact]:
         word: await count_changed(session, delete(table).where(table.visit_id == visit_id))
         for word, table in counted
     }
-    await session.execute(delete(CheckIn).where(CheckIn.visit_id == visit_id))
+    await session.execute(
+        update(Rating).where(Rating.visit_id == visit_id).values(sealed_words=None)
+    )
+    for lesser in (CheckIn, LogValue):
+        await session.execute(delete(lesser).where(lesser.visit_id == visit_id))
     return counts
 
 

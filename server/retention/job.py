@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -36,6 +36,7 @@ from server.models import (
     Visit,
 )
 from server.retention.erasure import Month, erase_month, erase_visit
+from server.retention.logs import Emptied, LogTerms, erase_entries
 from server.retention.terms import load_terms
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Done:
     logins: int = 0
     files: int = 0
     held: int = 0
+    log: Emptied = field(default_factory=Emptied)
 
 
 class Shredder:
@@ -104,11 +106,13 @@ class Shredder:
             await self._end_visits(organisation, before[Kept.RECORD], now, done)
             await self._end_months(organisation, before[Kept.MESSAGES], now, done)
             await self._end_access(organisation, before[Kept.ACCESS], done)
+            terms_of_log = LogTerms(before[Kept.LOG], before[Kept.LOG_ACCESS])
+            done.log.add(await erase_entries(self._database, organisation, terms_of_log, now))
         done.files += await self._sweep_files(now)
         if done != Done():
             logger.info(
-                "records ended visits=%d months=%d logins=%d files=%d held=%d",
-                done.visits, done.months, done.logins, done.files, done.held,
+                "records ended visits=%d months=%d logins=%d files=%d held=%d entries=%d",
+                done.visits, done.months, done.logins, done.files, done.held, done.log.entries,
             )  # fmt: skip
         return done
 
