@@ -23,6 +23,7 @@ _MODULES: Final = {
     "hold": "retention",
     "init": "operations",
     "keys": "keys",
+    "log": "log",
     "migrate": "basics",
     "organisation": "people",
     "report": "report",

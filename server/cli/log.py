@@ -1,0 +1,127 @@
+"""``accanto log``: exports, verdicts and checkpoints of the session log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from sqlalchemy import or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from server import admin
+from server.audit import Act, ActorRole, Entry, append
+from server.cli.common import data_option, run
+from server.db import EVERY_ORGANISATION, Database
+from server.errors import CommandFailed
+from server.keyring import load_keyring
+from server.logexport import NoKey, settle_log, write_log_bundle
+from server.logsigner.client import SignerProcess
+from server.logsigner.memory import Memory
+from server.models import Organisation
+from server.settings import Settings, load_settings
+
+
+@click.group()
+def log() -> None:
+    """The session log: take it out, check it, sign it."""
+
+
+@log.command()
+@click.option("--organisation", "wanted", required=True, help="Its code or id.")
+@click.option("--to", "path", required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--without-values", is_flag=True, help="Leave out what names persons.")
+@data_option
+def export(wanted: str, path: Path, without_values: bool, data_dir: Path | None) -> None:
+    """Write the log of an organisation as a zip that anybody can verify.
+
+    It holds personal values in clear, as far as they were not erased. A log that somebody has
+    tampered with is written all the same: 'accanto log verify' says where. The log keeps that it
+    was exported.
+    """
+    settings = load_settings(data_dir)
+    size = run(_export(settings, wanted, path, datetime.now(UTC), without_values=without_values))
+    click.echo(f"Wrote {path}: {size} entries are signed.")
+
+
+async def _export(
+    settings: Settings, wanted: str, path: Path, now: datetime, *, without_values: bool
+) -> int:
+    keyring = None if without_values else load_keyring(settings.data_dir)
+    async with _opened(settings) as (database, signer):
+        (body,) = await _choose(database, wanted)
+        await _note_export(database, body, now)
+        _complain(await settle_log(database, signer, settings.realm, body.id, now))
+        memory = Memory(settings.signer_folder / body.id)
+        try:
+            async with database.read(body.id) as session:
+                kept = await write_log_bundle(
+                    session, keyring, memory, body.id, path, name=body.code, now=now
+                )
+        except NoKey as error:
+            raise CommandFailed(f"{settings.signer_folder} has no key of this log") from error
+    return kept.size
+
+
+async def _note_export(database: Database, body: Organisation, now: datetime) -> None:
+    """A table that takes no entry any more is evidence too: it is taken out all the same."""
+    entry = Entry(
+        now, Act.LOG_EXPORTED, ActorRole.SYSTEM, facts={"what": "log"}, object=f"log:{body.id}"
+    )
+    try:
+        async with database.begin(body.id) as session:
+            await append(session, body.id, entry)
+    except (SQLAlchemyError, LookupError) as error:
+        _complain([f"The log takes no entry of this export ({type(error).__name__})"])
+
+
+@log.command()
+@click.option("--organisation", "wanted", help="Its code or id; else all of them.")
+@data_option
+def checkpoint(wanted: str | None, data_dir: Path | None) -> None:
+    """Number and sign what is new, and print the newest checkpoint, to be kept elsewhere."""
+    if not run(_print_checkpoints(load_settings(data_dir), wanted, datetime.now(UTC))):
+        raise SystemExit(1)
+
+
+async def _print_checkpoints(settings: Settings, wanted: str | None, now: datetime) -> bool:
+    """Whether every log was signed."""
+    is_good = True
+    async with _opened(settings) as (database, signer):
+        for body in await _choose(database, wanted):
+            complaints = await settle_log(database, signer, settings.realm, body.id, now)
+            _complain([f"{body.code}: {complaint}" for complaint in complaints])
+            is_good = is_good and not complaints
+            note = await asyncio.to_thread(Memory(settings.signer_folder / body.id).load_last_note)
+            click.echo(note or f"{body.code}: nothing to sign yet")
+    return is_good
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, SignerProcess]]:
+    async with admin.open_database(settings) as database:
+        signer = SignerProcess(settings.signer_folder)
+        try:
+            yield database, signer
+        finally:
+            await signer.stop()
+
+
+async def _choose(database: Database, wanted: str | None) -> list[Organisation]:
+    """:raises CommandFailed: no organisation has this code or id."""
+    async with database.read(EVERY_ORGANISATION) as session:
+        rows = select(Organisation).order_by(Organisation.code)
+        if wanted is not None:
+            rows = rows.where(or_(Organisation.code == wanted, Organisation.id == wanted))
+        found = list(await session.scalars(rows))
+        if wanted is not None and not found:
+            await admin.load_organisation(session, wanted)
+    return found
+
+
+def _complain(sentences: list[str]) -> None:
+    for sentence in sentences:
+        click.echo(sentence, err=True)
