@@ -66,6 +66,7 @@ from server.sealed import ATTACHMENTS_FOLDER
 from server.sequencing.worker import Sequencer
 from server.services import CLOCK, DATABASE, FILES, HUB, KEYRING, ORIGINS, PAGES, SETTINGS
 from server.settings import Settings
+from server.summary import Summaries
 from server.throttle import Throttle
 from server.turn.seats import TurnSeats
 from server.waiting import VisitHooks
@@ -179,6 +180,7 @@ def _add_workers(app: web.Application, mail: Delivery) -> None:
     signer = SignerProcess(settings.signer_folder)
     sequencer = Sequencer(database, signer, settings.realm, clock, app[ALARMS].note_refusal)
     workers.append(sequencer.lifetime)
+    workers.append(Summaries(database, app[KEYRING]).lifetime)
     workers.append(Shredder(database, app[KEYRING], app[FILES], clock).lifetime)
     app[LEADER] = Leader(lease_of(database, settings.data_dir), workers)
     app.cleanup_ctx.append(app[LEADER].lifetime)

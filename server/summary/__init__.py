@@ -1,0 +1,18 @@
+"""Summaries of visits: one row of plain figures each, for lists, exports and figures.
+
+:mod:`~server.summary.told` folds the session log of a visit, without I/O; ``follow`` keeps the rows
+up with the log; ``problems`` names what somebody should look at. The pages are
+``server.sessionlog``.
+"""
+
+from server.summary.follow import Summaries, follow_log, forget_summaries
+from server.summary.problems import Problem, pack_problems, unpack_problems
+
+__all__ = [
+    "Problem",
+    "Summaries",
+    "follow_log",
+    "forget_summaries",
+    "pack_problems",
+    "unpack_problems",
+]
