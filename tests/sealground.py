@@ -25,6 +25,7 @@ from server.models import (
     CheckIn,
     FhirResource,
     Note,
+    Rating,
     Report,
     Signer,
     SignerKind,
@@ -89,6 +90,9 @@ async def _fill_visit(keyring: Keyring, session: AsyncSession, team: Team, visit
     )  # fmt: skip
     await sealed.seal_attachment_words(keyring, session, attachment, sealed.AttachmentWords())
     session.add(attachment)
+    rating = Rating(**own, seat="patient", words_version=1, rated_at=NOW)
+    await sealed.seal_rating_words(keyring, session, rating, "Tutto bene.")
+    session.add(rating)
     await _add_report(keyring, session, team, visit)
 
 

@@ -40,6 +40,7 @@ from server.models import (
     Note,
     OrganisationKey,
     OutboxEvent,
+    Rating,
     Report,
     Signer,
     SignerKind,
@@ -64,6 +65,7 @@ from server.sealed import (
     seal_justification,
     seal_note,
     seal_outgoing_token,
+    seal_rating_words,
     seal_report_content,
     seal_report_forms,
     seal_resource,
@@ -130,7 +132,15 @@ async def settings(
         await seal_codice_fiscale(keyring, session, clinician, "BNCNNA75A41D612K")
         await _add_report(keyring, session, visit, clinician, now)
         await start_session(session, clinician, now, is_second_factor_done=True)
-        session.add_all([check_in, note, resource])
+        rating = Rating(
+            organisation_id=visit.organisation_id,
+            visit_id=visit.id,
+            seat="patient",
+            words_version=1,
+            rated_at=now,
+        )
+        await seal_rating_words(keyring, session, rating, "Tutto bene.")
+        session.add_all([check_in, note, resource, rating])
     await add_event(database, visit, EventState.QUEUED)
     is_sqlite = database_url.startswith("sqlite")
     values = {"smtp_password": "parola-della-posta"}

@@ -41,6 +41,7 @@ from server.models.organisation import (
     PhaseChange,
 )
 from server.models.people import Profession, User, UserRole, UserSession
+from server.models.rating import Rating, Score
 from server.models.record import Note, NoteFormat
 from server.models.report import (
     Report,
@@ -117,6 +118,7 @@ __all__ = [
     "Phrase",
     "ProblemAcknowledgement",
     "Profession",
+    "Rating",
     "Reconciliation",
     "Report",
     "ReportCode",
@@ -124,6 +126,7 @@ __all__ = [
     "ReportState",
     "RetentionTerm",
     "SavedView",
+    "Score",
     "Signer",
     "SignerKind",
     "Source",

@@ -39,6 +39,7 @@ from server.sealed.logvalue import (
     open_log_value,
     warm_values,
 )
+from server.sealed.rating import open_rating_words, seal_rating_words
 from server.sealed.record import (
     attachment_place,
     load_last_note,
@@ -107,6 +108,7 @@ __all__ = [
     "open_message",
     "open_note",
     "open_outgoing_token",
+    "open_rating_words",
     "open_report_cda",
     "open_report_content",
     "open_report_pdf",
@@ -125,6 +127,7 @@ __all__ = [
     "seal_message",
     "seal_note",
     "seal_outgoing_token",
+    "seal_rating_words",
     "seal_report_content",
     "seal_report_forms",
     "seal_resource",

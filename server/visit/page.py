@@ -13,10 +13,11 @@ from server.errors import Conflict
 from server.i18n import time_with_seconds
 from server.joinlink import ROOM_OPENS, LinkPhase, link_phase
 from server.line.drawing import draw_line
-from server.line.measured import Measured, load_measured
+from server.line.measured import Measured, Seat, load_measured
 from server.line.verdict import limits_of
 from server.models import Organisation, Outcome, Suitability, Visit
 from server.pages import json_response
+from server.rated import load_said, may_rate
 from server.report.keep import load_reports
 from server.report.state import find_current, find_draft, may_report
 from server.roomseed import CLINICIAN_SEAT, seed_of
@@ -38,6 +39,8 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         is_over = visit.state in OVER
         measured = await load_measured(session, visit.id) if is_over else Measured()
         reports = await load_reports(session, visit.id) if is_over else ()
+        is_rated = may_rate(visit, now)
+        rating = await load_said(session, visit, Seat.CLINICIAN) if is_rated else None
     return request.app[PAGES].render(
         request,
         "staff/visit_over.html" if is_over else "staff/visit.html",
@@ -57,6 +60,9 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         is_report_signed=find_current(reports) is not None and find_draft(reports) is None,
         line=draw_line(measured, limits_of(request.app[SETTINGS])),
         time_with_seconds=time_with_seconds,
+        rating=rating,
+        rating_url=f"/visits/{visit.id}/rating",
+        is_clinician=True,
         page_data=_page_data(actor, visit, card, now),
     )
 

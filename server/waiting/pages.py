@@ -16,8 +16,10 @@ from server.consents import has_consented
 from server.db import count_changed
 from server.errors import Conflict, NotFound
 from server.joinlink import LinkPhase, link_phase
+from server.line.measured import Seat
 from server.models import Appointment, CheckIn, Organisation, Visit, VisitState
 from server.pages import json_response
+from server.rated import load_said, may_rate
 from server.report.keep import load_reports
 from server.report.state import current_reports
 from server.roomseed import PATIENT_SEAT, seed_of
@@ -113,12 +115,15 @@ async def issue_ticket(request: web.Request) -> web.StreamResponse:
 
 
 async def show_end(request: web.Request) -> web.StreamResponse:
-    """What happens now, after the visit."""
+    """What happens now, after the visit; how it went is asked here."""
     actor, locator = actor_of(request), request.match_info["locator"]
+    now = now_of(request)
     async with request.app[DATABASE].read(actor.organisation) as session:
         visit = await _load_visit(session, actor.visit_id)
         organisation = await session.get_one(Organisation, actor.organisation)
         reports = await load_reports(session, visit.id)
+        is_rated = may_rate(visit, now)
+        rating = await load_said(session, visit, Seat.PATIENT) if is_rated else None
     if visit.state is VisitState.CANCELLED:
         raise web.HTTPSeeOther(f"/v/{locator}")
     if visit.state is not VisitState.ENDED:
@@ -133,6 +138,9 @@ async def show_end(request: web.Request) -> web.StreamResponse:
         doctor=clinician.display_name if clinician else "",
         locator=locator,
         has_report=bool(current_reports(reports)),
+        rating=rating,
+        rating_url=f"/v/{locator}/rating",
+        is_clinician=False,
     )
 
 

@@ -1,0 +1,17 @@
+"""Ratings: two taps and a sentence of each of the two people, after the visit.
+
+The scores are shown in figures and exports only; the sentences to managers, on a page of their
+own and without the visit. Neither side reads what the other has said.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.auth import CLINICIAN, PATIENT, Route
+from server.ratings.acts import take_from_clinician, take_from_patient
+
+ROUTES: Final = (
+    Route("POST", "/v/{locator}/rating", take_from_patient, PATIENT),
+    Route("POST", "/visits/{visit_id}/rating", take_from_clinician, CLINICIAN),
+)
