@@ -17,6 +17,8 @@ from server.sources import parse_settings
 
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 350
+ONE_FILE_ON_PURPOSE = ROOT / "server" / "tlog" / "verify.py"
+"""It goes to outsiders alone."""
 LONGEST_FUNCTION = 40
 SOURCES = sorted(
     path
@@ -61,7 +63,7 @@ def test_module_is_short_and_says_what_it_is(path: Path) -> None:
         and function.end_lineno - function.lineno >= LONGEST_FUNCTION
     ]
 
-    assert len(source.splitlines()) <= LONGEST_MODULE
+    assert len(source.splitlines()) <= LONGEST_MODULE or path == ONE_FILE_ON_PURPOSE
     assert long == []
     assert not source.strip() or ast.get_docstring(ast.parse(source))
 
