@@ -100,6 +100,25 @@ async def _print_checkpoints(settings: Settings, wanted: str | None, now: dateti
     return is_good
 
 
+@log.command()
+@click.option("--visits", type=click.IntRange(1, 1_000_000), required=True, help="How many.")
+@data_option
+def seed(visits: int, data_dir: Path | None) -> None:
+    """Invent visits of the last two years with their log, to measure with.
+
+    They are of an organisation of their own, dati-inventati, in a new data folder or in that of a
+    demonstration, nowhere else. Its manager is seed.manager; 'accanto user password' lets her in.
+    """
+    from server.demo.seed import seed_log
+
+    made = run(seed_log(load_settings(data_dir), visits, datetime.now(UTC)))
+    speed = made.entries / made.seconds
+    click.echo(
+        f"Invented {made.visits} visits with {made.entries} entries in {made.seconds:.0f} s "
+        f"({speed:.0f} entries a second)."
+    )
+
+
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, SignerProcess]]:
     async with admin.open_database(settings) as database:

@@ -54,6 +54,7 @@ from server.quality.store import save_batch
 from server.sealed import AddressParts, Details, Identity, seal_details, seal_identity
 from server.sequencing import number_log
 from server.settings import Settings
+from server.summary import Summaries
 
 CODE: Final = "dati-inventati"
 MANAGER: Final = "seed.manager"
@@ -85,6 +86,7 @@ async def seed_log(settings: Settings, count: int, now: datetime) -> Seeded:
         ground = _Ground(database, keyring, now)
         await ground.make_team(count_clinicians(count))
         entries = await ground.fill(plan_visits(count, now))
+        await Summaries(database, keyring).follow_all()
     return Seeded(count, entries, time.monotonic() - began)
 
 
