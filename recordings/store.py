@@ -13,7 +13,11 @@ import os
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -38,6 +42,12 @@ _SEALED_PIECE_BYTES: Final = 64 * SEALED_CHUNK_BYTES
 _UNFINISHED: Final = ".part"
 
 
+@dataclass(slots=True)
+class _Buffer:
+    content: bytearray
+    digested: Future[None] | None = None
+
+
 class SealedWriter:
     """One file being written; a context manager. Left by an error it leaves no file.
 
@@ -50,8 +60,10 @@ class SealedWriter:
         self._path = path
         self._unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_UNFINISHED}")
         self._sealer = StreamSealer(key, context)
-        self._buffer = bytearray(StreamSealer.room_for(_PIECE_BYTES))
+        room = StreamSealer.room_for(_PIECE_BYTES)
+        self._buffers = deque(_Buffer(bytearray(room)) for _ in range(2))
         self._digest = hashlib.sha256()
+        self._digester = ThreadPoolExecutor(max_workers=1)
         self._head = HEADER + key_id.encode()
         self.plain_bytes = 0
         self.sha256 = ""
@@ -59,16 +71,23 @@ class SealedWriter:
     def __enter__(self) -> Self:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         self._file = os.fdopen(os.open(self._unfinished, flags, 0o600), "wb", buffering=0)
+        self._digest.update(self._head)
         self._put(self._head)
         return self
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Seal a piece of any size and write what is full of it."""
+        """Seal a piece of any size and write what is full of it. While one buffer is written its
+        digest is taken on the other core, and the next piece goes into the other buffer."""
         plain = memoryview(piece).cast("B")
         for start in range(0, len(plain), _PIECE_BYTES):
-            part = plain[start : start + _PIECE_BYTES]
-            filled = self._sealer.seal_into(part, self._buffer)
-            self._put(memoryview(self._buffer)[:filled])
+            buffer = self._buffers[0]
+            self._buffers.rotate()
+            if buffer.digested is not None:
+                buffer.digested.result()
+            filled = self._sealer.seal_into(plain[start : start + _PIECE_BYTES], buffer.content)
+            sealed = memoryview(buffer.content)[:filled]
+            buffer.digested = self._digester.submit(self._digest.update, sealed)
+            self._put(sealed)
         self.plain_bytes += len(plain)
 
     def __exit__(
@@ -77,10 +96,13 @@ class SealedWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._digester.shutdown()
         try:
             with self._file:
                 if error is None:
-                    self._put(self._sealer.finish())
+                    last = self._sealer.finish()
+                    self._digest.update(last)
+                    self._put(last)
                     os.fsync(self._file.fileno())
             if error is None:
                 self._unfinished.rename(self._path)
@@ -90,7 +112,6 @@ class SealedWriter:
             self._unfinished.unlink(missing_ok=True)
 
     def _put(self, sealed: bytes | memoryview) -> None:
-        self._digest.update(sealed)
         rest = memoryview(sealed)
         while rest:
             rest = rest[self._file.write(rest) :]
@@ -143,7 +164,7 @@ class SealedFolder:
                 raise SealBroken
             if start == 0 and end == plain_bytes:
                 file.seek(_HEAD_BYTES)
-                yield from _stream(file.fileno(), StreamOpener(key, context))
+                yield from _stream(file, StreamOpener(key, context))
                 return
             for number in range(start // CHUNK_BYTES, -(-end // CHUNK_BYTES)):
                 plain = opener.open(number, _read_chunk(file.fileno(), number))
@@ -207,9 +228,11 @@ def _read_chunk(descriptor: int, number: int) -> bytes:
     return os.pread(descriptor, SEALED_CHUNK_BYTES, offset)
 
 
-def _stream(descriptor: int, opener: StreamOpener) -> Iterator[bytes]:
-    while sealed := os.read(descriptor, _SEALED_PIECE_BYTES):
-        if plain := opener.open(sealed):
+def _stream(file: FileIO, opener: StreamOpener) -> Iterator[bytes]:
+    """Into one buffer: a new one for each piece costs as much as opening it."""
+    buffer = memoryview(bytearray(_SEALED_PIECE_BYTES))
+    while filled := file.readinto(buffer):
+        if plain := opener.open(buffer[:filled]):
             yield plain
     if plain := opener.finish():
         yield plain
