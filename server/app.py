@@ -70,7 +70,7 @@ from server.settings import Settings
 from server.summary import Summaries
 from server.throttle import Throttle
 from server.turn.seats import TurnSeats
-from server.waiting import VisitHooks
+from server.waiting import SPOOL_FOLDER, Spool, VisitHooks
 from signaling.bus import LocalRoomLog, RoomLog
 from signaling.hub import Hub
 from signaling.ice import IceConfig
@@ -131,7 +131,7 @@ def create_app(
     )
     _put_services(app, settings, clock or (lambda: datetime.now(UTC)), own_url)
     app[PAGES] = Pages(assets)
-    hooks = VisitHooks(app[DATABASE], app[CLOCK])
+    hooks = VisitHooks(app[DATABASE], Spool(settings.data_dir / SPOOL_FOLDER), app[CLOCK])
     relays = _prepare_relays(app)
     app[HUB] = _create_hub(app, hooks, relays)
     attachments.prepare(app)

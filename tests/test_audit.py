@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import func, select
 
-from server.audit import Act, ActorRole, Entry, append, append_once, name_node
+from server.audit import Act, ActorRole, Entry, append, name_node, store_once
 from server.db import EVERY_ORGANISATION, Database, OrganisationId
 from server.models import LogEntry
 from tests.conftest import Cast
@@ -39,7 +39,8 @@ async def test_group_whose_commit_was_not_answered_is_stored_once(
 
     for _ in range(2):
         async with database.begin(organisation) as session:
-            await append_once(session, organisation, ENTRY, other)
+            rows = [("visit1", entry.canonical()) for entry in (ENTRY, other)]
+            await store_once(session, organisation, rows)
 
     assert await count_entries(database, organisation) == 2
 

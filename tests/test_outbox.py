@@ -27,7 +27,7 @@ from server.models import (
 )
 from server.outbox import retry_event, tell_cup
 from server.sources import Outgoing
-from server.waiting import VisitHooks
+from server.waiting import Spool, VisitHooks
 from signaling.hub import Refused
 from tests.conftest import Cast, MakeVisit
 from tests.cups import lead_events, load_events, set_phase
@@ -116,8 +116,10 @@ async def test_whoever_waited_is_never_told_to_be_absent(
     assert await load_events(database) == []
 
 
-async def test_the_first_admission_is_told_once(visit: Visit, database: Database) -> None:
-    hooks = VisitHooks(database, lambda: NOW)
+async def test_the_first_admission_is_told_once(
+    visit: Visit, database: Database, tmp_path: Path
+) -> None:
+    hooks = VisitHooks(database, Spool(tmp_path), lambda: NOW)
     hooks.opened(visit.id, await hooks.load(visit.id))
     with pytest.raises(Refused):
         await hooks.admit(visit.id, "anna", "patient")

@@ -44,7 +44,7 @@ from server.outbox import tell_cup
 from server.phases import change_phase, load_history, may_leave
 from server.sealed import Identity
 from server.settings import Settings, SmtpSecurity
-from server.waiting import VisitHooks
+from server.waiting import SPOOL_FOLDER, Spool, VisitHooks
 from tests.conftest import ROSA, Cast, MakeVisit
 from tests.cups import BookingCentre, lead_events, load_events, open_centre, set_phase
 from tests.visitors import Site, open_site
@@ -262,7 +262,8 @@ async def hold(world: World, site: Site, cast: Cast, visit: Visit) -> None:
     await patient.post(f"{here}/check-in/consents", visit="yes", tool="yes")
     await patient.post(f"{here}/check-in/place", address="Via Roma 1")
     await patient.post(f"{here}/waiting-room")
-    hooks = VisitHooks(world.database, lambda: datetime.now(UTC))
+    spool = Spool(world.settings.data_dir / SPOOL_FOLDER)
+    hooks = VisitHooks(world.database, spool, lambda: datetime.now(UTC))
     hooks.opened(visit.id, await hooks.load(visit.id))
     await hooks.admit(visit.id, visit.appointment.clinician_id or "", "patient")
     clinician = await site.staff(cast.toscana.clinician)

@@ -15,7 +15,7 @@ from sqlalchemy import select, text, update
 from server.db import Database
 from server.keyring import Keyring
 from server.models import AppointmentStatus, LogEntry, Outcome, Visit, VisitState
-from server.waiting import VisitHooks
+from server.waiting import Spool, VisitHooks
 from signaling.hub import Refused
 from signaling.messages import (
     Admitted,
@@ -155,8 +155,8 @@ async def test_each_outcome_has_its_words_at_the_end(
 
 
 @pytest.fixture
-async def hooks(database: Database) -> AsyncIterator[VisitHooks]:
-    hooks = VisitHooks(database, lambda: datetime.now(UTC))
+async def hooks(database: Database, tmp_path: Path) -> AsyncIterator[VisitHooks]:
+    hooks = VisitHooks(database, Spool(tmp_path), lambda: datetime.now(UTC))
     async for _ in hooks.lifetime(web.Application()):
         yield hooks
 

@@ -8,7 +8,7 @@ stable words, never a name, a text or an address. The pages that show the log ar
 from server.audit.acts import Act, ActorRole, ActOutcome
 from server.audit.coverage import UNDECLARED, Leaves, leaves, leaves_none, may_leave
 from server.audit.entry import Entry, Fact, leaf_of, name_node
-from server.audit.write import append, append_in_turn, append_once, store
+from server.audit.write import append, store, store_in_turn, store_once
 
 __all__ = [
     "UNDECLARED",
@@ -19,12 +19,12 @@ __all__ = [
     "Fact",
     "Leaves",
     "append",
-    "append_in_turn",
-    "append_once",
     "leaf_of",
     "leaves",
     "leaves_none",
     "may_leave",
     "name_node",
     "store",
+    "store_in_turn",
+    "store_once",
 ]

@@ -5,6 +5,7 @@ The numbers come later (:mod:`server.sequencing`): writers wait for nobody.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -44,27 +45,27 @@ async def append(session: AsyncSession, organisation: OrganisationId, *entries: 
     note_acts(entry.act for entry in entries)
 
 
-async def append_once(session: AsyncSession, organisation: OrganisationId, *entries: Entry) -> None:
-    """:func:`append` for entries that may be stored already: the answer to their commit was lost.
-    Whoever may still be storing them had taken the same turn."""
-    await take_turn(session, f"log group {organisation}")
-    visits = {entry.visit for entry in entries}
-    stored = await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id.in_(visits)))
-    known = set(stored)
-    texts = [(entry.visit, entry.canonical()) for entry in entries]
-    await store(session, organisation, [row for row in texts if row[1] not in known])
-
-
-async def append_in_turn(
-    session: AsyncSession, organisation: OrganisationId, *entries: Entry
+async def store_once(
+    session: AsyncSession, organisation: OrganisationId, rows: Sequence[tuple[str, str]]
 ) -> None:
-    """:func:`append` for a group that :func:`append_once` would repeat."""
+    """:func:`store` for rows that may be stored already: the answer to their commit was lost, or
+    their writer was. Whoever may still be storing them had taken the same turn."""
     await take_turn(session, f"log group {organisation}")
-    await append(session, organisation, *entries)
+    visits = {visit for visit, _ in rows}
+    known = set(await session.scalars(select(LogEntry.entry).where(LogEntry.visit_id.in_(visits))))
+    await store(session, organisation, [row for row in rows if row[1] not in known])
+
+
+async def store_in_turn(
+    session: AsyncSession, organisation: OrganisationId, rows: Sequence[tuple[str, str]]
+) -> None:
+    """:func:`store` for a group that :func:`store_once` would repeat."""
+    await take_turn(session, f"log group {organisation}")
+    await store(session, organisation, rows)
 
 
 async def store(
-    session: AsyncSession, organisation: OrganisationId, rows: list[tuple[str | None, str]]
+    session: AsyncSession, organisation: OrganisationId, rows: Sequence[tuple[str | None, str]]
 ) -> None:
     """Visit and canonical text of each entry, in order.
 

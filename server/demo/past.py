@@ -36,7 +36,7 @@ from server.report.state import find_current, find_draft
 from server.roomseed import CLINICIAN_SEAT, PATIENT_SEAT, seed_of
 from server.sealed import Section
 from server.settings import Settings
-from server.waiting import VisitHooks
+from server.waiting import SPOOL_FOLDER, Spool, VisitHooks
 from signaling.messages import (
     Gone,
     Joined,
@@ -56,18 +56,23 @@ _JSON: Final = {**_OURS, "Accept": "application/json"}
 class Stage:
     """The application of yesterday, its clock, and the browsers of one visit at a time."""
 
-    def __init__(self, database: Database, keyring: Keyring, now: datetime) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, keyring: Keyring, now: datetime
+    ) -> None:
+        self.settings = settings
         self.database = database
         self.keyring = keyring
         self.now = now
         self.origin = ""
 
     @asynccontextmanager
-    async def serve(self, settings: Settings) -> AsyncIterator[None]:
+    async def serve(self) -> AsyncIterator[None]:
         """Serve until the block ends."""
         listener = socket.create_server((HOST, 0))
         self.origin = f"http://{HOST}:{listener.getsockname()[1]}"
-        app = create_app(settings, own_url=self.origin, clock=lambda: self.now, has_workers=False)
+        app = create_app(
+            self.settings, own_url=self.origin, clock=lambda: self.now, has_workers=False
+        )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         try:
@@ -201,7 +206,8 @@ class _Scene:
 
     async def _open_room(self) -> VisitHooks:
         """The door that the rooms have to the records."""
-        hooks = VisitHooks(self.stage.database, lambda: self.stage.now)
+        spool = Spool(self.stage.settings.data_dir / SPOOL_FOLDER)
+        hooks = VisitHooks(self.stage.database, spool, lambda: self.stage.now)
         owner = self.visit.organisation_id
         async with self.stage.database.read(owner) as session:
             organisation = await session.get_one(Organisation, owner)
@@ -297,8 +303,8 @@ async def hold_past_visits(
 
     :raises CommandFailed: a page said no: a bug.
     """
-    stage = Stage(database, keyring, past[0][0].start)
-    async with stage.serve(settings):
+    stage = Stage(settings, database, keyring, past[0][0].start)
+    async with stage.serve():
         for slot, case in past:
             visit = await _load_visit(database, slot)
             async with stage.browser() as patient, stage.browser() as doctor:

@@ -11,8 +11,9 @@ from typing import Final
 from server.auth import PATIENT, Route
 from server.waiting.hooks import VisitHooks
 from server.waiting.pages import enter, issue_ticket, show_end, show_room
+from server.waiting.spool import SPOOL_FOLDER, Spool
 
-__all__ = ["ROUTES", "VisitHooks"]
+__all__ = ["ROUTES", "SPOOL_FOLDER", "Spool", "VisitHooks"]
 
 ROUTES: Final = (
     Route("POST", "/v/{locator}/waiting-room", enter, PATIENT),

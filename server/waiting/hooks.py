@@ -3,22 +3,21 @@ log rows of what happens in a room."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from aiohttp import web
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.audit import Act, ActorRole, Entry, Fact, append, append_in_turn, append_once
-from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed, is_away
+from server.audit import Act, ActorRole, Entry, Fact, append
+from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed
 from server.models import EventKind, Organisation, Visit, VisitState
 from server.outbox import tell_cup_of
 from server.roomseed import seed_of
+from server.waiting.rowwriter import RowWriter
+from server.waiting.spool import Row, Spool
 from signaling.hub import Refused, RoomSeed
 from signaling.messages import (
     Away,
@@ -30,32 +29,26 @@ from signaling.messages import (
     RoomEvent,
 )
 
-logger = logging.getLogger(__name__)
-
-_GROUP_SECONDS: Final = 0.25
-_RETRY_SECONDS: Final = 1.0
-_LAST_SECONDS: Final = 8.0
-"""How long the end of the application waits for a database that is away."""
-_LONGEST_QUEUE: Final = 10_000
+_TICK: Final = timedelta(milliseconds=1)
+_NEAR: Final = timedelta(seconds=20)
+"""More than this the clock was set back, and what it says now counts."""
 
 
 class VisitHooks:
     """The rooms' door to the records (:class:`signaling.hub.RoomHooks`).
 
-    Log rows of running calls are written in groups, a quarter of a second after they happen; while
-    the database is away they wait in memory and calls go on.
+    Log rows of running calls go into the spool when they happen and are written in groups a
+    quarter of a second after; while the database is away they wait and calls go on.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, spool: Spool, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
+        self._rows = RowWriter(database, spool)
+        self._last = datetime.min.replace(tzinfo=UTC)
         self._organisations: dict[str, OrganisationId] = {}
         self._seen: dict[str, set[str]] = {}
         """Who was in an open room before."""
-        self._queue: list[tuple[OrganisationId, Entry]] = []
-        self._has_entries = asyncio.Event()
-        self._is_uncertain = False
-        """The last group may be committed although the answer was lost."""
 
     async def load(self, room_id: str) -> RoomSeed:
         """The room of a visit as the records know it."""
@@ -100,27 +93,13 @@ class VisitHooks:
     def observe(self, room_id: str, event: RoomEvent) -> None:
         """Queue the log row of something that happened in a room."""
         entry = self._entry(room_id, event)
-        if entry is None:
-            return
-        if len(self._queue) >= _LONGEST_QUEUE:
-            logger.error("session log queue is full, an entry of room %s is lost", room_id)
-            return
-        self._queue.append((self._organisations[room_id], entry))
-        self._has_entries.set()
+        if entry is not None:
+            self._rows.put(Row(self._organisations[room_id], room_id, entry.canonical()))
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Run the writer while the application runs; write the rest at the end."""
-        writer = asyncio.create_task(self._write_groups())
-        yield
-        writer.cancel()
-        with suppress(asyncio.CancelledError):
-            await writer
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_SECONDS):
-                while self._queue:
-                    await self._try_to_write()
-        if self._queue:
-            logger.error("session log: %d entries are lost", len(self._queue))
+        async for _ in self._rows.lifetime(app):
+            yield
 
     async def _append(
         self, session: AsyncSession, room_id: str, act: Act, by: str, participant: str
@@ -156,35 +135,14 @@ class VisitHooks:
     def _room_entry(
         self, room_id: str, act: Act, who: str, facts: dict[str, Fact] | None = None
     ) -> Entry:
-        return Entry(self._clock(), act, ActorRole(who), "", room_id, facts or {})
+        return Entry(self._next_time(), act, ActorRole(who), "", room_id, facts or {})
 
-    async def _write_groups(self) -> None:
-        while True:
-            await self._has_entries.wait()
-            await asyncio.sleep(_GROUP_SECONDS)
-            await self._try_to_write()
-
-    async def _try_to_write(self) -> None:
-        try:
-            await self._write_queued()
-            self._is_uncertain = False
-        except Exception as error:
-            count = len(self._queue)
-            if is_away(error):
-                logger.warning("session log: %d entries wait for the database", count)
-            else:
-                logger.exception("session log: %d entries wait to be written", count)
-            self._is_uncertain = True
-            await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _write_queued(self) -> None:
-        """Write all queued entries; they leave the queue only once they are committed."""
-        for organisation in {owner for owner, _ in self._queue}:
-            entries = [entry for owner, entry in self._queue if owner == organisation]
-            async with self._database.begin(organisation) as session:
-                write = append_once if self._is_uncertain else append_in_turn
-                await write(session, organisation, *entries)
-            written = set(map(id, entries))
-            self._queue = [row for row in self._queue if id(row[1]) not in written]
-        if not self._queue:
-            self._has_entries.clear()
+    def _next_time(self) -> datetime:
+        """The time of a row: a millisecond after the one before when the clock has not moved, so
+        that no two rows of this process are equal and one that is stored can be recognised."""
+        now = self._clock()
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        if timedelta(0) <= self._last - now < _NEAR:
+            now = self._last + _TICK
+        self._last = now
+        return now
