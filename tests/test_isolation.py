@@ -199,6 +199,7 @@ FORM = {
     "minutes": "10", "phone": "0551234567", "version": "1", "sought": "rosa", "code": "cup-nuovo",
     "phase": "attivo", "seen": "attivo", "notice_days": "2", "notice_rule": "working_days",
     "title": "Controllo", "findings": "Sta bene", "shortcut": "pa", "text": "Pressione",
+    "visit": "good",
 }  # fmt: skip
 NEEDS_MORE = (
     "/assign", "/correct", "/addendum", "/upload", "/admin/reconciliation", "/admin/retention",
