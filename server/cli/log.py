@@ -23,6 +23,9 @@ from server.logsigner.client import SignerProcess
 from server.logsigner.memory import Memory
 from server.models import Organisation
 from server.settings import Settings, load_settings
+from server.tlog.verify import verify
+
+_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.group()
@@ -78,6 +81,21 @@ async def _note_export(database: Database, body: Organisation, now: datetime) ->
         _complain([f"The log takes no entry of this export ({type(error).__name__})"])
 
 
+@log.command("verify")
+@click.argument("path", metavar="FILE.zip", type=_file)
+@click.option("--checkpoint", type=_file, help="An older checkpoint, or an older export.")
+@click.option("--key", help="The log's public key as it is known from elsewhere.")
+def verify_command(path: Path, checkpoint: Path | None, key: str | None) -> None:
+    """Say whether an export is whole and unaltered, and where it is not.
+
+    Needs no data folder and no network. Ends with 0 when the line begins with OK, else with 1.
+    """
+    verdict = verify(str(path), str(checkpoint) if checkpoint else None, key)
+    click.echo(verdict)
+    if not verdict.startswith("OK"):
+        raise SystemExit(1)
+
+
 @log.command()
 @click.option("--organisation", "wanted", help="Its code or id; else all of them.")
 @data_option
@@ -96,7 +114,10 @@ async def _print_checkpoints(settings: Settings, wanted: str | None, now: dateti
             _complain([f"{body.code}: {complaint}" for complaint in complaints])
             is_good = is_good and not complaints
             note = await asyncio.to_thread(Memory(settings.signer_folder / body.id).load_last_note)
-            click.echo(note or f"{body.code}: nothing to sign yet")
+            if note is None:
+                _complain([f"{body.code}: there is nothing to sign yet"])
+            else:
+                click.echo(note, nl=False)
     return is_good
 
 
