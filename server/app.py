@@ -39,6 +39,7 @@ from server import (
     verification,
     visit,
     waiting,
+    witness,
     writing,
 )
 from server.alarms import ALARMS, Alarms
@@ -99,6 +100,7 @@ _FEATURES = (
     ratings,
     desk,
     intake,
+    witness,
     sessionlog,
     administration,
     retention,
@@ -137,6 +139,7 @@ def create_app(
     attachments.prepare(app)
     linetest.prepare(app, relays)
     fse.prepare(app)
+    witness.prepare(app)
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)
     app.cleanup_ctx.append(app[ALARMS].lifetime)

@@ -54,6 +54,8 @@ PUBLIC = {
     "GET /fhir/{kind}", "POST /fhir/{kind}", "PUT /fhir/{kind}",
     "GET /fhir/{kind}/{id}", "PUT /fhir/{kind}/{id}",
     "POST /api/join/code", "GET /metrics",
+    "GET /log/{code}/key", "GET /log/{code}/checkpoint",
+    "GET /log/{code}/consistency/{first}/{second}",
 }  # fmt: skip
 PATIENT = {
     "GET /v/{locator}/check-in",
@@ -176,6 +178,8 @@ STAFF: dict[str, set[str]] = {
     "GET /admin/reconciliation/{run_id}": ADMINISTRATOR,
     "GET /admin/reconciliation/{run_id}/csv": ADMINISTRATOR,
     "GET /sessions": LOG_READERS,
+    "GET /sessions/head": LOG_READERS | ADMINISTRATOR,
+    "GET /sessions/log.zip": LOG_READERS,
     "GET /sessions/{visit_id}": LOG_READERS,
 }
 JSON_BODIES: dict[str, object] = {
