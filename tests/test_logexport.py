@@ -77,7 +77,7 @@ async def log(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[L
 
 def read_lines(path: Path, name: str) -> list[str]:
     with ZipFile(path) as file:
-        return file.read(name).decode().splitlines()
+        return file.read(name).decode().split("\n")[:-1]
 
 
 async def test_export_holds_entries_leaves_and_what_signs_them(log: Log) -> None:
@@ -206,7 +206,7 @@ async def test_odd_rows_are_taken_out_as_they_are(log: Log) -> None:
     lines = read_lines(await log.export(), "entries.jsonl")
 
     assert [line.split(" ")[0] for line in lines] == ["0", "1", "2", "2", str(2**63 - 1)]
-    assert lines[0] == "0 a\ufffd"
+    assert lines[0] == "0 a\r"
     assert lines[1] == ("1 \ufffd" if is_sqlite else "1 -")
 
 

@@ -23,7 +23,15 @@ from server.logsigner.memory import Memory
 
 FORMAT: Final = "accanto-log-1"
 _ROOT: Final = Path(__file__).parents[2]
-_FOR_VERIFYING: Final = tuple(_ROOT / name for name in ("server/tlog/FORMAT.md",))
+_FOR_VERIFYING: Final = tuple(
+    _ROOT / name
+    for name in (
+        "server/tlog/FORMAT.md",
+        "server/tlog/verify.py",
+        "server/tlog/verify.mjs",
+        "static/js/log-verifier.js",
+    )
+)
 _CHUNK_BYTES: Final = 1 << 20
 
 

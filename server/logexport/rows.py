@@ -33,8 +33,8 @@ _SEQ: Final[ColumnClause[Any]] = column("seq")
 _TABLE: Final = table(
     "log_entry", column("organisation"), column("visit_id"), _SEQ, column("entry")
 )
-_LINE_BREAKS: Final = str.maketrans("\r\n", "\ufffd\ufffd")
-"""No entry was written with one: a line of the export must stay a line."""
+_LINE_BREAKS: Final = str.maketrans("\n", "\r")
+"""No entry was written with either: a line of the export must stay a line."""
 
 
 async def read_rows(session: AsyncSession, organisation: OrganisationId) -> AsyncIterator[Row]:

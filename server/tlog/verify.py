@@ -360,7 +360,7 @@ def is_included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root:
         else:
             found = hash_node(found, step)
         place, last = place >> 1, last >> 1
-    return 0 <= index < size and last == 0 and found == root
+    return 0 <= index < size and last == 0 and found == root and len(root) == HASH
 
 
 def is_consistent(
@@ -368,7 +368,7 @@ def is_consistent(
 ) -> bool:
     """RFC 9162 §2.1.4.2; nothing is shown of an empty tree."""
     if first == second:
-        return not path and first_root == second_root
+        return first > 0 and not path and first_root == second_root
     if not 0 < first < second or not path:
         return False
     steps = list(path) if first & (first - 1) else [first_root, *path]
@@ -669,9 +669,9 @@ def _cover(lines: Lines, leaves: bytes, size: int) -> bytearray:
 def _check_visit(bundle: Bundle, older: Checkpoint | None) -> str:
     newest, lines = bundle.newest, bundle.lines
     for one in chain(bundle.checkpoints, () if older is None else (older,)):
-        path = bundle.growth.get(one.size)
         if one is older and one.size == newest.size:
-            path = []
+            continue
+        path = bundle.growth.get(one.size)
         if path is None and one is older:
             raise Finding("old checkpoint: needs the whole log")
         if path is not None and not is_consistent(

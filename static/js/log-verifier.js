@@ -444,7 +444,8 @@ export function makeTree({ sha256 }) {
       }
       [place, last] = [half(place), half(last)];
     }
-    return index >= 0 && index < size && last === 0 && isEqual(found, root);
+    const isThere = index >= 0 && index < size && last === 0;
+    return isThere && root.length === HASH && isEqual(found, root);
   }
 
   /**
@@ -456,7 +457,7 @@ export function makeTree({ sha256 }) {
    * @param {Uint8Array} secondRoot
    */
   function isConsistent(first, second, path, firstRoot, secondRoot) {
-    if (first === second) return !path.length && isEqual(firstRoot, secondRoot);
+    if (first === second) return first > 0 && !path.length && isEqual(firstRoot, secondRoot);
     if (first <= 0 || first > second || !path.length) return false;
     let [place, last] = [first - 1, second - 1];
     while (place % 2) [place, last] = [half(place), half(last)];
@@ -874,7 +875,8 @@ function checkGrowth({ checkpoints, growth }, old, tools) {
   const { isConsistent } = makeTree(tools);
   const newest = /** @type {Checkpoint} */ (checkpoints.at(-1));
   for (const one of old ? [...checkpoints, old] : checkpoints) {
-    const path = one === old && one.size === newest.size ? [] : growth.get(one.size);
+    if (one === old && one.size === newest.size) continue;
+    const path = growth.get(one.size);
     if (!path && one === old) throw new Finding("old checkpoint: needs the whole log");
     if (path && !isConsistent(one.size, newest.size, path, one.root, newest.root)) {
       throw new Finding(`${nameOf(one, old)}: forked`);
