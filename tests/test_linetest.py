@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from server.db import Database
 from server.keyring import Keyring
-from server.linetest.rules import WEAK_KILOBITS, browser_family, find_problems
+from server.linetest.rules import WEAK_KILOBITS, find_problems
 from server.linetest.store import MOST_KEPT, SHORTEST_PAUSE
 from server.models import (
     Appointment,
@@ -178,21 +178,6 @@ def test_a_cancelled_booking_has_no_test() -> None:
     visit.appointment.status = AppointmentStatus.CANCELLED
 
     assert not is_line_test_open(visit, visit.appointment, NOW, 24)
-
-
-@pytest.mark.parametrize(
-    ("agent", "family"),
-    [
-        ("Mozilla/5.0 (Linux; Android 13) Chrome/120.0 Mobile Safari/537.36", "chrome"),
-        ("Mozilla/5.0 (Linux; Android 13) SamsungBrowser/23.0 Chrome/115.0 Safari/537", "samsung"),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_1) Version/17.1 Safari/604.1", "safari"),
-        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "firefox"),
-        ("Mozilla/5.0 (Windows NT 10.0) Chrome/120 Safari/537.36 Edg/120", "edge"),
-        ("", "other"),
-    ],
-)
-def test_of_the_browser_only_the_family_is_kept(agent: str, family: str) -> None:
-    assert browser_family(agent) == family
 
 
 @pytest.mark.parametrize("ports", ["40000", "40000-", "-1", "50000-40000", "80-90", "1-70000"])

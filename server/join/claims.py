@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from server.audit import Act, ActorRole, Entry, append
+from server.audit import Act, ActorRole, Entry, Fact, append
 from server.auth import make_device
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import TooManyAttempts
@@ -83,10 +83,13 @@ _WRONG: Final = frozenset({Answer.NOT_MATCHED, Answer.CODE_WRONG})
 @dataclass(frozen=True, slots=True)
 class Browser:
     """What a browser is known by: the live device of the visit that it is already, and the token
-    of the code it has asked for. Empty: neither."""
+    of the code it has asked for. Empty: neither. ``family`` and ``kind``: what it says to be
+    (:mod:`server.browsers`)."""
 
     device_id: str = ""
     code_token: str = ""
+    family: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ async def claim(
             return Claimed(Answer.OTHER_DEVICE_CALL)
         if answer is not Answer.CLAIMED or browser.device_id:
             return Claimed(answer)
-        return await _make_device(session, visit, brought, now)
+        return await _make_device(session, visit, brought, browser, now)
 
 
 async def ask_code(
@@ -293,7 +296,7 @@ async def _check_other_devices(session: AsyncSession, visit: Visit, device_id: s
 
 
 async def _make_device(
-    session: AsyncSession, visit: Visit, brought: Claim, now: datetime
+    session: AsyncSession, visit: Visit, brought: Claim, browser: Browser, now: datetime
 ) -> Claimed:
     """One live device: the new one ends the others."""
     replaced = list(
@@ -309,10 +312,13 @@ async def _make_device(
     device, token = make_device(visit, now)
     session.add(device)
     await session.flush()
+    facts: dict[str, Fact] = {
+        "way": brought.way, "browser": browser.family, "device_kind": browser.kind,
+    }  # fmt: skip
     await append(
         session,
         visit.organisation_id,
-        Entry(now, Act.LINK_CLAIMED, ActorRole.PATIENT, device.id, visit.id, {"way": brought.way}),
+        Entry(now, Act.LINK_CLAIMED, ActorRole.PATIENT, device.id, visit.id, facts),
         *(
             Entry(now, Act.DEVICE_REPLACED, ActorRole.PATIENT, device.id, visit.id, {"device": old})
             for old in replaced

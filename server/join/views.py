@@ -9,11 +9,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from server.addresses import client_of
 from server.auth import device_cookie, find_device, set_cookie
 from server.bodies import read_body
+from server.browsers import browser_family, device_kind
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import AccantoError, InvalidInput, TooManyAttempts
 from server.i18n import ROME
@@ -255,7 +256,9 @@ async def _browser_of(request: web.Request, locator: str) -> Browser:
     async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
         device = await find_device(session, request, locator)
     token = request.cookies.get(_code_cookie(request, locator), "")
-    return Browser(device.id if device else "", token)
+    agent = request.headers.get(hdrs.USER_AGENT, "")
+    known = device.id if device else ""
+    return Browser(known, token, browser_family(agent), device_kind(agent))
 
 
 def _code_cookie(request: web.Request, locator: str) -> str:

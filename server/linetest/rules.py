@@ -63,18 +63,3 @@ def is_weak(line: StepReport) -> bool:
         )
         or (line.rtt_ms or 0) > WEAK_RTT_MS
     )
-
-
-def browser_family(user_agent: str) -> str:
-    """One word for the browser; nothing else of its name is kept."""
-    marks = (
-        ("SamsungBrowser/", "samsung"),
-        ("Edg", "edge"),
-        ("OPR/", "opera"),
-        ("Firefox/", "firefox"),
-        ("FxiOS/", "firefox"),
-        ("CriOS/", "chrome"),
-        ("Chrome/", "chrome"),
-        ("Safari/", "safari"),
-    )
-    return next((word for mark, word in marks if mark in user_agent), "other")

@@ -13,8 +13,9 @@ from aiohttp import web
 from recordings.echohost import EchoBusy, EchoHost, EchoRefused
 from server.auth import actor_of
 from server.bodies import read_body
+from server.browsers import browser_family
 from server.errors import Conflict, InvalidInput, TooManyAttempts
-from server.linetest.rules import Report, browser_family
+from server.linetest.rules import Report
 from server.linetest.store import Standing, load_standing, save_test
 from server.pages import json_response
 from server.readiness import (
