@@ -34,6 +34,7 @@ from server import (
     ready,
     reporting,
     retention,
+    sessionexport,
     sessionlog,
     takeover,
     verification,
@@ -43,7 +44,8 @@ from server import (
     writing,
 )
 from server.alarms import ALARMS, Alarms
-from server.assets import Assets
+from server.assets import Assets, load_assets
+from server.audit import leaves_none
 from server.auth import PUBLIC, Route, register
 from server.cup import cuplist, dropfolder
 from server.cup.fhir import doors as fhir_doors
@@ -101,6 +103,7 @@ _FEATURES = (
     desk,
     intake,
     witness,
+    sessionexport,
     sessionlog,
     administration,
     retention,
@@ -127,7 +130,7 @@ def create_app(
 
     :raises CommandFailed: no root key, or the front-end packages are missing.
     """
-    assets = Assets()
+    assets = load_assets()
     app = web.Application(
         middlewares=[answer_errors, refuse_cross_site], client_max_size=MAX_BODY_BYTES
     )
@@ -235,9 +238,21 @@ def _prepare_relays(app: web.Application) -> IceConfig:
 
 def _own_routes(assets: Assets, hub: Hub) -> list[Route]:
     return [
-        Route("GET", "/static/{version}/{name:.+}", assets.serve, PUBLIC),
-        Route("GET", "/ws", hub.handle, PUBLIC),
-        Route("GET", "/", _home, PUBLIC),
+        Route(
+            "GET",
+            "/static/{version}/{name:.+}",
+            assets.serve,
+            PUBLIC,
+            leaves_none("the same bytes for everybody"),
+        ),
+        Route(
+            "GET",
+            "/ws",
+            hub.handle,
+            PUBLIC,
+            leaves_none("what happens in a room is told by its hooks, in their own time"),
+        ),
+        Route("GET", "/", _home, PUBLIC, leaves_none("the same page for everybody")),
     ]
 
 

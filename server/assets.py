@@ -11,6 +11,7 @@ import hashlib
 import mimetypes
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -86,6 +87,15 @@ class Assets:
             headers["Content-Encoding"] = "gzip"
             body = asset.compressed
         return web.Response(body=body, content_type=asset.content_type, headers=headers)
+
+
+@cache
+def load_assets() -> Assets:
+    """All static files, read once in a process.
+
+    :raises CommandFailed: the front-end packages are missing.
+    """
+    return Assets()
 
 
 def _read(path: Path) -> Asset:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -76,8 +77,9 @@ def time_with_seconds(moment: datetime) -> str:
     return moment.astimezone(ROME).strftime("%H:%M:%S")
 
 
+@cache
 def load_translators() -> Mapping[str, Translator]:
-    """All languages, read once at start."""
+    """All languages, read once in a process."""
     return {language: Translator(language) for language in LANGUAGES}
 
 
