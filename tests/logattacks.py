@@ -1,6 +1,6 @@
 """What can be wrong with an export of the session log, one function each.
 
-An attack spoils a good draft in place and returns the verdict that must be given; an empty one where
+An attack spoils a good draft and returns it with the verdict that must be given; an empty one where
 only "not OK" is known beforehand.
 """
 
@@ -532,7 +532,8 @@ def spoil_proofs(random: Random) -> tuple[Draft, str]:
     step = b64encode(bytes(32)).decode()
     bad: list[object] = [
         None, [], {}, {**proof, "more": 1}, {**proof, "path": None}, {**proof, "seq": -1},
-        {**proof, "seq": 0.5}, {**proof, "seq": "1"}, {**proof, "seq": True}, {**proof, "size": 2**53},
+        {**proof, "seq": 0.5}, {**proof, "seq": "1"}, {**proof, "seq": True},
+        {**proof, "size": 2**53},
         {**proof, "path": [step[:-1]]}, {**proof, "path": [step + "\n"]}, {**proof, "path": [1]},
         {**proof, "path": [step[:-2] + "B="]}, {**proof, "path": [[step]]}, proof,
     ]  # fmt: skip
