@@ -60,6 +60,7 @@ PATIENT: Final = Access(is_for_patient=True)
 CLINICIAN: Final = Access(frozenset({UserRole.CLINICIAN}))
 DESK: Final = Access(frozenset({UserRole.DESK}))
 ADMINISTRATOR: Final = Access(frozenset({UserRole.ADMINISTRATOR}))
+MANAGER: Final = Access(frozenset({UserRole.MANAGER}))
 LOG_READERS: Final = Access(frozenset({UserRole.MANAGER, UserRole.AUDITOR}))
 STAFF: Final = Access(frozenset(UserRole))
 

@@ -82,6 +82,7 @@ PATIENT = {
 }  # fmt: skip
 CLINICIAN, DESK, LOG_READERS = {"clinician"}, {"desk"}, {"manager", "auditor"}
 ADMINISTRATOR = {"administrator"}
+EVERYBODY = CLINICIAN | DESK | LOG_READERS | ADMINISTRATOR
 STAFF: dict[str, set[str]] = {
     "GET /agenda": CLINICIAN,
     "GET /agenda/states": CLINICIAN,
@@ -177,10 +178,15 @@ STAFF: dict[str, set[str]] = {
     "POST /admin/reconciliation": ADMINISTRATOR,
     "GET /admin/reconciliation/{run_id}": ADMINISTRATOR,
     "GET /admin/reconciliation/{run_id}/csv": ADMINISTRATOR,
-    "GET /sessions": LOG_READERS,
+    "GET /sessions": EVERYBODY,
     "GET /sessions/head": LOG_READERS | ADMINISTRATOR,
     "GET /sessions/log.zip": LOG_READERS,
-    "GET /sessions/{visit_id}": LOG_READERS,
+    "GET /sessions/{visit_id}": EVERYBODY,
+    "POST /sessions/views": EVERYBODY,
+    "POST /sessions/views/delete": EVERYBODY,
+    "GET /sessions/problems": LOG_READERS,
+    "GET /sessions/problems/news": LOG_READERS,
+    "POST /sessions/problems/{visit_id}/acknowledge": {"manager"},
 }
 JSON_BODIES: dict[str, object] = {
     "POST /visits/{visit_id}/ticket": {},

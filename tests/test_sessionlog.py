@@ -5,22 +5,29 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from html import unescape
 from pathlib import Path
 
 import jinja2
+import msgspec
 import pytest
 from sqlalchemy import select, update
 
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import Database
 from server.i18n import LANGUAGES, Translator
+from server.keyring import Keyring
 from server.line.presence import BarKind
 from server.line.span import Span
 from server.models import LogEntry, Outcome, Visit, VisitState
-from server.sessionlog.filters import RESULTS, parse_wish
-from server.sessionlog.timeline import draw
+from server.sequencing import number_all
+from server.sessionlog.sight import SIGHTS
+from server.sessionlog.timeline import Timeline, draw
+from server.summary import Summaries, parse_wish
+from server.summary.wish import PROBLEMS, RESULTS, VERDICTS
 from tests.conftest import Cast, MakeVisit, Team
 from tests.visitors import Site, Visitor, site
 
@@ -44,13 +51,22 @@ CALL: list[tuple[float, Act, ActorRole, dict[str, Fact]]] = [
     (12, Act.FINISHED, ActorRole.CLINICIAN, {"state": "in_visit"}),
     (12, Act.OUTCOME, ActorRole.CLINICIAN, {"outcome": "completed", "present": "patient"}),
 ]
+Play = Callable[..., Awaitable[None]]
 
 
-def entries_of(visit: str | None = "visit", start: datetime = START) -> list[Entry]:
-    return [
+def entries_of(
+    visit: str | None = "visit", start: datetime = START, outcome: Outcome = Outcome.COMPLETED
+) -> list[Entry]:
+    entries = [
         Entry(start + timedelta(minutes=minutes), act, role, "", visit, facts)
         for minutes, act, role, facts in CALL
     ]
+    if outcome is not Outcome.COMPLETED:
+        facts: dict[str, Fact] = {"stated": "not_suitable", "proposed": "voice_only"}
+        end = msgspec.structs.replace(entries[-1], facts={"outcome": outcome.value})
+        stated = msgspec.structs.replace(end, act=Act.SUITABILITY_STATED, facts=facts)
+        entries[-1:] = [end, stated]
+    return entries
 
 
 def rows_of(entries: list[Entry]) -> list[LogEntry]:
@@ -60,11 +76,15 @@ def rows_of(entries: list[Entry]) -> list[LogEntry]:
     ]
 
 
+def draw_as(entries: list[Entry], role: ActorRole = ActorRole.MANAGER) -> Timeline:
+    return draw(rows_of(entries), SIGHTS[role])
+
+
 # ---- the drawing -----------------------------------------------------------------------
 
 
 def test_bars_follow_each_person_and_a_drop_is_a_gap() -> None:
-    timeline = draw(rows_of(entries_of()))
+    timeline = draw_as(entries_of())
 
     def minutes(role: ActorRole) -> list[tuple[str, float, float]]:
         return [
@@ -85,14 +105,14 @@ MINUTE = timedelta(minutes=1)
 
 
 def test_span_is_the_time_in_the_room_not_the_life_of_the_booking() -> None:
-    span = draw(rows_of(entries_of())).span
+    span = draw_as(entries_of()).span
 
     assert span == Span(START - 10 * MINUTE, START + 12 * MINUTE)
     assert [span.percent(moment) for moment in (span.start, span.end)] == [0, 100]
 
 
 def test_lines_stay_in_order_and_marks_are_numbered() -> None:
-    timeline = draw(rows_of(entries_of()))
+    timeline = draw_as(entries_of())
 
     assert [line.seq for line in timeline.lines] == list(range(1, len(CALL) + 1))
     assert [(line.mark, line.act) for line in timeline.marks] == [
@@ -108,7 +128,7 @@ def test_lines_stay_in_order_and_marks_are_numbered() -> None:
 def test_drop_without_return_lasts_to_the_end() -> None:
     entries = [entry for entry in entries_of() if entry.act is not Act.ROOM_REJOINED]
 
-    bars = draw(rows_of(entries)).people[ActorRole.PATIENT]
+    bars = draw_as(entries).people[ActorRole.PATIENT]
 
     assert bars[-1].kind is BarKind.DROP
     assert bars[-1].end == START + 12 * MINUTE
@@ -117,13 +137,13 @@ def test_drop_without_return_lasts_to_the_end() -> None:
 def test_refreshed_page_without_a_lost_line_is_no_gap() -> None:
     entries = [entry for entry in entries_of() if entry.act is not Act.ROOM_DROPPED]
 
-    kinds = [bar.kind for bar in draw(rows_of(entries)).people[ActorRole.PATIENT]]
+    kinds = [bar.kind for bar in draw_as(entries).people[ActorRole.PATIENT]]
 
     assert kinds == [BarKind.WAITING, BarKind.IN_VISIT]
 
 
 def test_nobody_in_the_room_is_no_drawing() -> None:
-    timeline = draw(rows_of(entries_of()[:4]))
+    timeline = draw_as(entries_of()[:4])
 
     assert timeline.span is None
     assert len(timeline.lines) == 4
@@ -168,6 +188,8 @@ def test_every_act_role_result_and_bar_has_its_own_words(language: str) -> None:
     assert len({str(say.role(role.value)) for role in ActorRole}) == len(ActorRole)
     assert len({str(say.result(word)) for word in RESULTS}) == len(RESULTS)
     assert len({str(say.bar(kind.value)) for kind in BarKind}) == len(BarKind)
+    assert len({str(say.problem(word)) for word in PROBLEMS}) == len(PROBLEMS)
+    assert len({str(say.verdict(word)) for word in VERDICTS}) == len(VERDICTS)
 
 
 def find_fact_names() -> Iterator[tuple[str, str]]:
@@ -238,13 +260,28 @@ async def manager(site: Site, cast: Cast) -> Visitor:
     return await site.staff(cast.toscana.manager)
 
 
-async def play(
-    database: Database, team: Team, visit: Visit, outcome: Outcome = Outcome.COMPLETED
+async def summarise(database: Database, keyring: Keyring) -> None:
+    """What the leading process does within a second."""
+    await number_all(database)
+    await Summaries(database, keyring).follow_all()
+
+
+@pytest.fixture
+def play(database: Database, keyring: Keyring) -> Play:
+    return partial(play_visit, database, keyring)
+
+
+async def play_visit(
+    database: Database,
+    keyring: Keyring,
+    team: Team,
+    visit: Visit,
+    outcome: Outcome = Outcome.COMPLETED,
 ) -> None:
-    """A whole visit as the log and the row keep it."""
+    """A whole visit as the log, the row and the summary keep it."""
     start = visit.appointment.start
     async with database.begin(team.organisation.id) as session:
-        await append(session, team.organisation.id, *entries_of(visit.id, start))
+        await append(session, team.organisation.id, *entries_of(visit.id, start, outcome))
         await session.execute(
             update(Visit)
             .where(Visit.id == visit.id)
@@ -255,6 +292,7 @@ async def play(
                 ended_at=start + 12 * MINUTE,
             )
         )
+    await summarise(database, keyring)
 
 
 def rows_in(page: str) -> list[str]:
@@ -262,29 +300,29 @@ def rows_in(page: str) -> list[str]:
 
 
 async def test_manager_reads_pseudonyms_outcomes_minutes_and_drops(
-    manager: Visitor, cast: Cast, make_visit: MakeVisit, database: Database
+    manager: Visitor, cast: Cast, make_visit: MakeVisit, play: Play
 ) -> None:
     visit = await make_visit(cast.toscana)
     other = await make_visit(cast.emilia)
-    await play(database, cast.toscana, visit)
-    await play(database, cast.emilia, other)
+    await play(cast.toscana, visit)
+    await play(cast.emilia, other)
 
     page = (await manager.get("/sessions")).text
 
     assert rows_in(page) == [visit.id]
     row = " ".join(re.sub(r"<[^>]+>", " ", page.split('data-testid="sessions-row"')[1]).split())
     assert visit.appointment.booking_code in row
-    assert "Conclusa 12 1" in row
+    assert "Conclusa 12 – 1 Linea caduta durante la visita" in row
     assert re.search(r"\b[0-9A-F]{6}\b", row)
     assert "Rosa" not in page
     assert "Bertolucci" not in page
 
 
 async def test_auditor_reads_no_booking_code(
-    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
+    site: Site, cast: Cast, make_visit: MakeVisit, play: Play
 ) -> None:
     visit = await make_visit(cast.toscana)
-    await play(database, cast.toscana, visit)
+    await play(cast.toscana, visit)
     auditor = await site.staff(cast.toscana.auditor)
 
     pages = [await auditor.get("/sessions"), await auditor.get(f"/sessions/{visit.id}")]
@@ -296,10 +334,11 @@ async def test_auditor_reads_no_booking_code(
 
 
 async def test_same_patient_has_the_same_pseudonym_in_one_organisation_only(
-    site: Site, cast: Cast, make_visit: MakeVisit
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
 ) -> None:
     for team in (cast.toscana, cast.toscana, cast.emilia):
         await make_visit(team)
+    await summarise(database, keyring)
 
     found = []
     for team in (cast.toscana, cast.emilia):
@@ -312,19 +351,14 @@ async def test_same_patient_has_the_same_pseudonym_in_one_organisation_only(
 
 
 async def test_filters_choose_visits(
-    manager: Visitor, cast: Cast, make_visit: MakeVisit, database: Database
+    manager: Visitor, cast: Cast, make_visit: MakeVisit, play: Play
 ) -> None:
     now = datetime.now(UTC)
     good = await make_visit(cast.toscana, start=now)
     bad = await make_visit(cast.toscana, start=now, clinician=cast.toscana.colleague)
     old = await make_visit(cast.toscana, start=now - timedelta(days=40))
-    async with database.begin(good.organisation_id) as session:
-        for visit, outcome in ((good, Outcome.COMPLETED), (bad, Outcome.TECHNICAL_FAILURE)):
-            await session.execute(
-                update(Visit)
-                .where(Visit.id == visit.id)
-                .values(state=VisitState.ENDED, outcome=outcome)
-            )
+    await play(cast.toscana, good)
+    await play(cast.toscana, bad, Outcome.TECHNICAL_FAILURE)
 
     async def find(query: str) -> set[str]:
         return set(rows_in((await manager.get(f"/sessions?{query}")).text))
@@ -335,13 +369,54 @@ async def test_filters_choose_visits(
     assert await find(f"from={since}&to={since + timedelta(days=20)}") == {old.id}
     assert await find("result=technical_failure") == {bad.id}
     assert await find(f"from={since}&result=booked") == {old.id}
-    assert await find("problems=yes") == {bad.id}
+    assert await find(f"from={since}&problem=any") == {good.id, bad.id}
+    assert await find("problem=technical_failure") == {bad.id}
+    assert await find("problem=incident") == set()
+    assert await find("verdict=voice_only") == {bad.id}
+    assert await find(f"from={since}&verdict=none") == {good.id, old.id}
     assert await find(f"clinician={cast.toscana.colleague.id}") == {bad.id}
     assert await find(f"clinic={cast.toscana.clinic.id}") == {good.id, bad.id}
     assert await find(f"clinic={cast.emilia.clinic.id}") == set()
 
 
-@pytest.mark.parametrize("query", ["from=ieri", "to=2026-02-30", "from=0001-01-01", "result=x"])
+async def test_pages_hold_every_visit_once_also_at_the_same_hour(
+    manager: Visitor, cast: Cast, database: Database, make_visit: MakeVisit, keyring: Keyring,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("server.summary.wish.PAGE_ROWS", 2)
+    monkeypatch.setattr("server.sessionlog.views.PAGE_ROWS", 2)
+    now = datetime.now(UTC)
+    visits = [await make_visit(cast.toscana, start=now - (n // 3) * MINUTE) for n in range(5)]
+    await summarise(database, keyring)
+
+    pages, query = [], ""
+    while True:
+        page = (await manager.get(f"/sessions?{query}")).text
+        assert "5 visite" in page
+        pages.append(rows_in(page))
+        found = re.search(r'rel="next" href="/sessions\?([^"]+)"', page)
+        if not found:
+            break
+        query = unescape(found[1])
+
+    assert [len(page) for page in pages] == [2, 2, 1]
+    shown = [visit_id for page in pages for visit_id in page]
+    assert sorted(shown) == sorted(visit.id for visit in visits)
+    assert {visits[3].id, visits[4].id} == set(shown[3:])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=ieri",
+        "to=2026-02-30",
+        "from=0001-01-01",
+        "result=x",
+        "verdict=x",
+        "problem=x",
+        "after=x",
+    ],
+)
 async def test_impossible_filter_is_refused(manager: Visitor, query: str) -> None:
     assert (await manager.get(f"/sessions?{query}")).status == 400
 
@@ -356,10 +431,10 @@ def test_usual_days_are_the_last_week_in_rome() -> None:
 
 
 async def test_timeline_shows_every_entry_in_order_in_words(
-    manager: Visitor, cast: Cast, make_visit: MakeVisit, database: Database
+    manager: Visitor, cast: Cast, make_visit: MakeVisit, play: Play
 ) -> None:
     visit = await make_visit(cast.toscana)
-    await play(database, cast.toscana, visit)
+    await play(cast.toscana, visit)
 
     page = (await manager.get(f"/sessions/{visit.id}")).text
 

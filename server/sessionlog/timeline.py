@@ -15,6 +15,7 @@ from server.audit import Act, ActorRole
 from server.line.presence import ARRIVALS, ENDS, Bar, Line, bars_of, parse_line
 from server.line.span import Span
 from server.models import LogEntry
+from server.sessionlog.sight import Sight
 
 DRAWN_ROLES: Final = (ActorRole.PATIENT, ActorRole.CLINICIAN)
 _SPANNED: Final = ARRIVALS | ENDS | {Act.WAITING, Act.ROOM_DROPPED, Act.ROOM_LEFT, Act.ADMITTED}
@@ -31,11 +32,14 @@ _MARK_ROWS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Everything the page shows; ``span`` is empty while nobody has been in the room."""
+    """Everything the page shows; ``span`` is empty while nobody has been in the room.
+    ``erased`` and ``unreadable`` count rows without a line."""
 
     lines: list[Line]
     span: Span | None
     people: dict[ActorRole, list[Bar]]
+    erased: int = 0
+    unreadable: int = 0
 
     @property
     def marks(self) -> list[Line]:
@@ -47,9 +51,22 @@ def mark_row(number: int) -> int:
     return number % _MARK_ROWS
 
 
-def draw(rows: Sequence[LogEntry]) -> Timeline:
-    """The timeline of one visit from its log rows in order."""
-    parsed = [parse_line(row) for row in rows]
+def draw(rows: Sequence[LogEntry], sight: Sight) -> Timeline:
+    """The timeline of one visit from its log rows in order, as far as somebody may see it."""
+    parsed: list[Line] = []
+    erased = unreadable = 0
+    for row in rows:
+        try:
+            line = parse_line(row)
+        except (ValueError, KeyError):
+            erased, unreadable = erased + (not row.entry), unreadable + bool(row.entry)
+            continue
+        if sight.sees(line):
+            parsed.append(replace(line, facts=sight.facts_of(line)))
+    return replace(_draw(parsed), erased=erased, unreadable=unreadable)
+
+
+def _draw(parsed: list[Line]) -> Timeline:
     spanned = [line.at for line in parsed if line.act in _SPANNED]
     if not spanned:
         return Timeline(parsed, None, {})

@@ -1,17 +1,16 @@
-"""The two pages of the session log, and what they load."""
+"""The list of sessions and the page of one, and what they load."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from aiohttp import web
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from server.audit import Act, ActorRole, Entry, Fact, append
+from server.audit import Act, Entry, Fact, append
 from server.auth import Actor, actor_of
 from server.errors import NotFound
 from server.i18n import time_with_seconds
@@ -19,47 +18,31 @@ from server.keyring import Keyring
 from server.line.drawing import draw_line
 from server.line.measured import load_measured
 from server.line.verdict import limits_of
-from server.models import Appointment, Clinic, LogEntry, Outcome, User, UserRole, Visit
+from server.models import Appointment, LogEntry, Outcome, Visit, VisitState, VisitSummary
+from server.sealed import is_digest, load_values
 from server.services import DATABASE, KEYRING, PAGES, SETTINGS, now_of
-from server.sessionlog.filters import LONGEST_LIST, RESULTS, parse_wish
-from server.sessionlog.timeline import draw, mark_row
-
-_PSEUDONYM_LENGTH = 6
-_BAD_OUTCOMES = frozenset(
-    {Outcome.TECHNICAL_FAILURE, Outcome.CONVERTED_TO_IN_PERSON, Outcome.NO_SHOW_CLINICIAN}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One visit of the list; ``booking_code`` is empty for who may not see bookings."""
-
-    visit: Visit
-    booking_code: str
-    pseudonym: str
-    minutes: int | None
-    drops: int
-
-    @property
-    def has_problem(self) -> bool:
-        return self.drops > 0 or self.visit.outcome in _BAD_OUTCOMES
+from server.sessionlog.problems import load_acknowledged
+from server.sessionlog.proofs import load_proofs
+from server.sessionlog.rows import load_choices, load_rows, load_staff_names, name_patient
+from server.sessionlog.saved import load_views
+from server.sessionlog.sight import SIGHTS, Sight
+from server.sessionlog.timeline import Timeline, draw, mark_row
+from server.summary import Problem, Wish, parse_wish, unpack_problems
+from server.summary.wish import MOST_COUNTED, PAGE_ROWS, PROBLEMS, RESULTS, VERDICTS, Place
 
 
 async def list_sessions(request: web.Request) -> web.StreamResponse:
-    """The visits of the organisation that a filter asks for."""
+    """The visits that a filter asks for, a page at a time."""
     actor, now = actor_of(request), now_of(request)
-    wish = parse_wish(request.query, now)
+    sight = SIGHTS[actor.role]
+    wish = scoped(parse_wish(request.query, now), actor, sight)
     async with request.app[DATABASE].begin(actor.organisation) as session:
-        visits = list(await session.scalars(wish.statement()))
-        rows = await _load_rows(session, request.app[KEYRING], actor, visits)
-        clinics = list(await session.scalars(select(Clinic).order_by(Clinic.name)))
-        clinicians = list(
-            await session.scalars(
-                select(User).where(User.role == UserRole.CLINICIAN).order_by(User.family_name)
-            )
-        )
-        if wish.is_problems_only:
-            rows = [row for row in rows if row.has_problem]
+        found = list(await session.scalars(wish.page()))
+        count = await session.scalar(wish.count()) or 0
+        shown = found[:PAGE_ROWS]
+        rows = await load_rows(session, request.app[KEYRING], actor, sight, shown)
+        choices = await load_choices(session)
+        views = await load_views(session, actor)
         facts: dict[str, Fact] = {
             "visits": len(rows),
             "first_day": str(wish.first_day),
@@ -67,53 +50,106 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
         }
         entry = Entry(now, Act.LOG_READ, actor.role, actor.id, facts=facts)
         await append(session, actor.organisation, entry)
+    next_page = ""
+    if len(found) > PAGE_ROWS:
+        next_page = wish.query(Place(shown[-1].start, shown[-1].visit_id))
     return request.app[PAGES].render(
         request,
         "staff/sessions.html",
         actor=actor,
+        sight=sight,
         wish=wish,
+        query=wish.query(),
+        next_page=next_page,
         rows=rows,
+        count=count,
+        most_counted=MOST_COUNTED,
         results=RESULTS,
-        clinics=clinics,
-        clinicians=clinicians,
-        is_cut=len(visits) == LONGEST_LIST,
-        longest_list=LONGEST_LIST,
+        verdicts=VERDICTS,
+        problems=PROBLEMS,
+        choices=choices,
+        views=views,
     )
+
+
+def scoped(wish: Wish, actor: Actor, sight: Sight) -> Wish:
+    """What may be asked for: one's own visits only, nothing of the line for who sees none."""
+    if sight.is_own_only:
+        wish = replace(wish, clinician_id=actor.id)
+    if not sight.has_line:
+        wish = replace(wish, verdict="", problem="")
+    return wish
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One visit as its page says it; texts are empty for who may not see them."""
+
+    visit: Visit
+    summary: VisitSummary | None
+    """``None`` for the second that a new visit needs."""
+    booking_code: str
+    pseudonym: str
+    problems: Sequence[Problem]
+
+    @property
+    def result(self) -> Outcome | VisitState:
+        return self.visit.outcome or self.visit.state
+
+    @property
+    def minutes(self) -> int | None:
+        if self.summary is None or self.summary.visit_seconds is None:
+            return None
+        return round(self.summary.visit_seconds / 60)
+
+    @property
+    def drops(self) -> int:
+        return self.summary.drops if self.summary else 0
 
 
 async def show_session(request: web.Request) -> web.StreamResponse:
     """One visit as a timeline."""
     actor, now = actor_of(request), now_of(request)
+    sight = SIGHTS[actor.role]
     async with request.app[DATABASE].begin(actor.organisation) as session:
-        visit = await _load_visit(session, request.match_info["visit_id"])
+        visit = await _load_visit(session, request.match_info["visit_id"], actor, sight)
         entry = Entry(now, Act.LOG_READ, actor.role, actor.id, visit.id)
         await append(session, actor.organisation, entry)
         await session.flush()
-        [row] = await _load_rows(session, request.app[KEYRING], actor, [visit])
+        shown = await _load_session(session, request.app[KEYRING], actor, sight, visit)
         entries = await session.scalars(
             select(LogEntry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
-        timeline = draw(list(entries))
-        names = await _load_staff_names(session, {line.actor for line in timeline.lines})
-        measured = await load_measured(session, visit.id)
+        timeline = draw(list(entries), sight)
+        actors = {line.actor for line in timeline.lines} if sight.has_names else set()
+        names = await load_staff_names(session, actors)
+        values = await _load_values(session, request.app[KEYRING], sight, timeline)
+        measured = await load_measured(session, visit.id) if sight.has_line else None
+        acknowledged = await load_acknowledged(session, [visit.id])
+        proofs = await load_proofs(session, visit.id) if sight.has_proofs else {}
     return request.app[PAGES].render(
         request,
         "staff/sessions_visit.html",
         actor=actor,
-        row=row,
+        sight=sight,
+        shown=shown,
         timeline=timeline,
         visit=visit,
-        line=draw_line(measured, limits_of(request.app[SETTINGS])),
+        line=draw_line(measured, limits_of(request.app[SETTINGS])) if measured else None,
         names=names,
+        values=values,
+        acknowledged=acknowledged,
+        proofs=proofs,
         mark_row=mark_row,
         time_with_seconds=time_with_seconds,
         now=now,
     )
 
 
-async def _load_visit(session: AsyncSession, visit_id: str) -> Visit:
-    visit = await session.scalar(
+async def _load_visit(session: AsyncSession, visit_id: str, actor: Actor, sight: Sight) -> Visit:
+    wanted = (
         select(Visit)
+        .join(Visit.appointment)
         .where(Visit.id == visit_id)
         .options(
             joinedload(Visit.appointment).options(
@@ -121,53 +157,35 @@ async def _load_visit(session: AsyncSession, visit_id: str) -> Visit:
             )
         )
     )
+    if sight.is_own_only:
+        wanted = wanted.where(Appointment.clinician_id == actor.id)
+    visit = await session.scalar(wanted)
     if visit is None:
         raise NotFound
     return visit
 
 
-async def _load_rows(
-    session: AsyncSession, keyring: Keyring, actor: Actor, visits: Sequence[Visit]
-) -> list[Row]:
-    drops = await _count_drops(session, [visit.id for visit in visits])
-    sees_bookings = actor.role is ActorRole.MANAGER
-    rows: list[Row] = []
-    for visit in visits:
-        pseudonym = await keyring.blind_index(
-            session, actor.organisation, "pseudonym", visit.appointment.patient_id
-        )
-        rows.append(
-            Row(
-                visit=visit,
-                booking_code=visit.appointment.booking_code if sees_bookings else "",
-                pseudonym=pseudonym[:_PSEUDONYM_LENGTH].upper(),
-                minutes=_minutes(visit),
-                drops=drops.get(visit.id, 0),
-            )
-        )
-    return rows
-
-
-def _minutes(visit: Visit) -> int | None:
-    """How long the visit took, from the first admission to the end."""
-    if visit.admitted_at is None or visit.ended_at is None:
-        return None
-    return round((visit.ended_at - visit.admitted_at) / timedelta(minutes=1))
-
-
-async def _count_drops(session: AsyncSession, visit_ids: Sequence[str]) -> dict[str, int]:
-    """Lost connections per visit. Entries are canonical JSON, so the act stands first."""
-    start = f'{{"action":"{Act.ROOM_DROPPED}",'
-    found = await session.execute(
-        select(LogEntry.visit_id, func.count())
-        .where(LogEntry.visit_id.in_(visit_ids))
-        .where(LogEntry.entry.startswith(start, autoescape=True))
-        .group_by(LogEntry.visit_id)
+async def _load_session(
+    session: AsyncSession, keyring: Keyring, actor: Actor, sight: Sight, visit: Visit
+) -> Session:
+    summary = await session.get(VisitSummary, visit.id)
+    patient_id = visit.appointment.patient_id
+    return Session(
+        visit,
+        summary,
+        visit.appointment.booking_code if sight.has_bookings else "",
+        await name_patient(session, keyring, actor, sight, patient_id),
+        unpack_problems(summary.problems) if summary and sight.has_line else (),
     )
-    return {visit_id: count for visit_id, count in found if visit_id is not None}
 
 
-async def _load_staff_names(session: AsyncSession, ids: Collection[str]) -> dict[str, str]:
-    """Names of staff by id; patients and the platform are not among them."""
-    users = await session.scalars(select(User).where(User.id.in_(ids)))
-    return {user.id: user.display_name or user.username for user in users}
+async def _load_values(
+    session: AsyncSession, keyring: Keyring, sight: Sight, timeline: Timeline
+) -> dict[str, str]:
+    """The personal values of the shown entries, for who may see them."""
+    if not sight.has_bookings:
+        return {}
+    digests = {
+        str(value) for line in timeline.lines for value in line.facts.values() if is_digest(value)
+    }
+    return await load_values(session, keyring, digests)

@@ -7,12 +7,15 @@ up with the log; ``problems`` names what somebody should look at. The pages are
 
 from server.summary.follow import Summaries, follow_log, forget_summaries
 from server.summary.problems import Problem, pack_problems, unpack_problems
+from server.summary.wish import Wish, parse_wish
 
 __all__ = [
     "Problem",
     "Summaries",
+    "Wish",
     "follow_log",
     "forget_summaries",
     "pack_problems",
+    "parse_wish",
     "unpack_problems",
 ]
