@@ -42,6 +42,11 @@ class Pages:
         cookie = request.cookies.get(LANGUAGE_COOKIE)
         return self._translators[pick_language(cookie, request.headers.get("Accept-Language", ""))]
 
+    def speak(self, words: Translator, template: str, macro: str, word: str) -> str:
+        """What a macro of a template says for a word, for files that are no page."""
+        module = self._environment.get_template(template).make_module({"_": words.gettext})
+        return Markup(getattr(module, macro)(word)).unescape()  # noqa: S704 - it is taken apart
+
     @property
     def translators(self) -> Mapping[str, Translator]:
         """All languages."""

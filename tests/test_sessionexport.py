@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import msgspec
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
+from sqlalchemy import select, update
 
-from server.audit import Act, ActorRole, ActOutcome, Entry, Fact
+from server.audit import Act, ActorRole, ActOutcome, Entry, Fact, append
+from server.db import Database
+from server.keyring import Keyring
+from server.logexport import settle_log
+from server.logsigner.client import SignerProcess
+from server.models import Clinic, LogEntry, Rating, Score, Visit
 from server.sessionexport.balp import Place, audit_event, parse_entry
+from server.sessionexport.table import COLUMNS
+from server.sessionexport.table.lines import defuse
+from server.summary import follow_log
 from tests.balp import PROFILES, find_problems
+from tests.conftest import Cast, MakeVisit, Team
+from tests.pdfs import count_pages, text_of
+from tests.visitors import Site, site
+
+__all__ = ["site"]
 
 AT = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 PLACE = Place(
@@ -135,3 +156,364 @@ def test_outcomes_of_entries_are_told_apart() -> None:
     outcomes = {act.outcome: write_event(act)["outcome"] for act in Act}
 
     assert outcomes == {ActOutcome.DONE: "0", ActOutcome.REFUSED: "4", ActOutcome.FAILED: "8"}
+
+
+# ---- the exports of a running application -----------------------------------------------
+
+START = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
+CALL: list[tuple[float, Act, ActorRole, dict[str, Fact]]] = [
+    (-30, Act.LINK_CLAIMED, ActorRole.PATIENT, {"way": "link"}),
+    (-20, Act.CONSENT_GIVEN, ActorRole.PATIENT, {"kind": "visit"}),
+    (-10, Act.WAITING, ActorRole.PATIENT, {}),
+    (-10, Act.ROOM_JOINED, ActorRole.PATIENT, {}),
+    (-2, Act.ROOM_JOINED, ActorRole.CLINICIAN, {}),
+    (1, Act.ADMITTED, ActorRole.CLINICIAN, {"participant": "patient"}),
+    (2, Act.MEDIA_PROVEN, ActorRole.CLINICIAN, {"of": "patient", "audio": True, "video": True}),
+    (5, Act.ROOM_DROPPED, ActorRole.PATIENT, {}),
+    (6, Act.ROOM_REJOINED, ActorRole.PATIENT, {}),
+    (8, Act.NOTE_OPENED, ActorRole.CLINICIAN, {"version": 1}),
+    (12, Act.FINISHED, ActorRole.CLINICIAN, {"state": "in_visit"}),
+    (12, Act.OUTCOME, ActorRole.CLINICIAN, {"outcome": "completed", "present": "patient"}),
+]
+HCW_COLUMNS = {
+    "Invite sent at": "invited_at",
+    "Consultation scheduled at": "scheduled_at",
+    "Waiting queue": "clinic",
+    "Patient joined consultation at": "patient_joined_at",
+    "Consultation closed at": "closed_at",
+    "Total call with answer": "calls_answered",
+    "Total call without answer": "calls_unanswered",
+    "Call average": "visit_seconds",
+    "Satisfaction rate patient": "patient_visit_score",
+    "Satisfaction rate caregiver": "clinician_visit_score",
+    "Department": "clinic",
+    "Function": "profession",
+    "Caregiver name": "clinician",
+    "Number of participant joined": "people_joined",
+    "Number of participant expected": "people_expected",
+    "Translator": "has_interpreter",
+    "Handling estimated at": "scheduled_end_at",
+    "First call at": "first_media_at",
+}
+"""What HCW@Home v5 gave (its sentences are on a page of their own, its translator has no name)."""
+
+
+class Log:
+    """The log of one organisation, told, numbered, signed and summed up."""
+
+    def __init__(self, database: Database, keyring: Keyring, folder: Path, team: Team) -> None:
+        self.database = database
+        self.keyring = keyring
+        self.organisation = team.organisation.id
+        self.signer = SignerProcess(folder)
+
+    async def tell(self, visit: Visit, start: datetime = START) -> None:
+        entries = [
+            Entry(start + timedelta(minutes=minutes), act, role, "", visit.id, facts)
+            for minutes, act, role, facts in CALL
+        ]
+        async with self.database.begin(self.organisation) as session:
+            await append(session, self.organisation, *entries)
+
+    async def settle(self) -> None:
+        settled = await settle_log(
+            self.database, self.signer, "visite.example", self.organisation, AT
+        )
+        assert settled == []
+        async with self.database.begin(self.organisation) as session:
+            await follow_log(session, self.keyring, self.organisation)
+
+
+@pytest.fixture
+async def log(site: Site, keyring: Keyring, data_dir: Path, cast: Cast) -> AsyncIterator[Log]:
+    log = Log(site.database, keyring, data_dir / "log-signer", cast.toscana)
+    yield log
+    await log.signer.stop()
+
+
+NOVEMBER = "from=2026-11-01&to=2026-11-30"
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), delimiter=";"))
+
+
+async def test_table_has_a_line_for_each_visit_in_plain_words(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit
+) -> None:
+    visit = await make_visit(cast.toscana, start=START)
+    await log.tell(visit)
+    await log.settle()
+    manager = await site.staff(cast.toscana.manager)
+
+    answer = await manager.get(f"/sessions/export.csv?{NOVEMBER}")
+
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert "visite-2026-11-01-2026-11-30.csv" in answer.headers["Content-Disposition"]
+    [row] = read_csv(answer.text)
+    assert len(row) == len(COLUMNS)
+    assert row["Visita"] == visit.id
+    assert row["Codice prenotazione"] == visit.appointment.booking_code
+    assert row["Inizio previsto"] == "2026-11-26 10:00:00"
+    assert row["Ammesso"] == "2026-11-26 10:01:00"
+    assert row["Attesa (secondi)"] == "660"
+    assert row["Iniziata dopo l'ora prevista (secondi)"] == "60"
+    assert row["Linee cadute, paziente"] == "1"
+    assert row["Chiamate con risposta"] == "1"
+    assert row["Persone presenti"] == "2"
+    assert row["Interprete"] == "no"
+    assert row["Professione"] == "Specialista"
+    assert row["Problemi"] == "Linea caduta durante la visita"
+    assert "Bertolucci" not in answer.text
+
+
+async def test_program_reads_the_same_with_stable_names(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit
+) -> None:
+    visit = await make_visit(cast.toscana, start=START)
+    async with site.database.begin(visit.organisation_id) as session:
+        session.add(
+            Rating(
+                organisation_id=visit.organisation_id,
+                visit_id=visit.id,
+                seat="patient",
+                visit_score=Score.GOOD,
+                rated_at=AT,
+            )
+        )
+    await log.tell(visit)
+    await log.settle()
+    manager = await site.staff(cast.toscana.manager)
+
+    answer = await manager.get(f"/sessions/export.ndjson?{NOVEMBER}")
+
+    [row] = [json.loads(line) for line in answer.text.splitlines()]
+    assert list(row) == [column.name for column in COLUMNS]
+    assert row["scheduled_at"] == "2026-11-26T09:00:00.000Z"
+    assert (row["patient_visit_score"], row["patient_line_score"]) == ("good", None)
+    assert row["problems"] == ["line_lost"]
+    assert set(HCW_COLUMNS.values()) <= set(row)
+
+
+async def test_auditor_gets_no_booking(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit
+) -> None:
+    visit = await make_visit(cast.toscana, start=START)
+    await log.tell(visit)
+    await log.settle()
+    auditor = await site.staff(cast.toscana.auditor)
+
+    answer = await auditor.get(f"/sessions/export.csv?{NOVEMBER}")
+
+    assert answer.status == 200
+    assert visit.id in answer.text
+    assert visit.appointment.booking_code not in answer.text
+
+
+async def test_other_organisation_is_not_in_it(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit
+) -> None:
+    await log.tell(await make_visit(cast.toscana, start=START))
+    await log.settle()
+    stranger = await site.staff(cast.emilia.manager)
+
+    for name in ("export.csv", "export.ndjson", "export.fhir.ndjson"):
+        answer = await stranger.get(f"/sessions/{name}?{NOVEMBER}")
+        assert answer.status == 200
+        assert "Cardiologia" not in answer.text
+
+
+async def test_export_is_written_in_the_log_with_its_filter(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit
+) -> None:
+    await log.tell(await make_visit(cast.toscana, start=START))
+    await log.settle()
+    manager = await site.staff(cast.toscana.manager)
+
+    await manager.get(f"/sessions/export.csv?{NOVEMBER}&problem=line_lost")
+
+    async with site.database.read(log.organisation) as session:
+        texts = await session.scalars(select(LogEntry.entry).order_by(LogEntry.id.desc()).limit(1))
+    entry = json.loads(texts.one())
+    assert entry["action"] == Act.LOG_EXPORTED
+    assert entry["actor"] == cast.toscana.manager.id
+    assert entry["facts"] == {
+        "what": "csv",
+        "first_day": "2026-11-01",
+        "last_day": "2026-11-30",
+        "problem": "line_lost",
+        "visits": 1,
+    }
+
+
+async def test_long_table_comes_in_groups_without_a_gap(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.sessionexport.table.rows._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("server.sessionexport.entries._VISITS_AT_ONCE", 2)
+    visits = [await make_visit(cast.toscana, start=START) for _ in range(5)]
+    for visit in visits:
+        await log.tell(visit)
+    await log.settle()
+    manager = await site.staff(cast.toscana.manager)
+
+    table = await manager.get(f"/sessions/export.ndjson?{NOVEMBER}")
+    events = await manager.get(f"/sessions/export.fhir.ndjson?{NOVEMBER}")
+
+    told = [json.loads(line)["visit"] for line in table.text.splitlines()]
+    assert sorted(told) == sorted(visit.id for visit in visits)
+    found = [json.loads(line) for line in events.text.splitlines()]
+    admissions = [each for each in found if each["subtype"][-1]["code"] == "visit.admitted"]
+    assert len(admissions) == len(visits)
+
+
+async def test_events_of_a_visit_are_audit_events(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit
+) -> None:
+    visit = await make_visit(cast.toscana, start=START)
+    await log.tell(visit)
+    await log.settle()
+    auditor = await site.staff(cast.toscana.auditor)
+
+    answer = await auditor.get(f"/sessions/{visit.id}/events.fhir.ndjson")
+
+    events = [json.loads(line) for line in answer.text.splitlines()]
+    model = get_fhir_model_class("AuditEvent")
+    for event in events:
+        model.model_validate(event)
+    opened = [each for each in events if each["subtype"][-1]["code"] == "note.opened"]
+    assert opened[0]["meta"]["profile"][0].endswith("IHE.BasicAudit.PatientRead")
+    assert opened[0]["id"].startswith("entry-")
+
+
+# ---- no formula ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\u00a0@", "＝"])
+def test_no_cell_is_a_formula(start: str) -> None:
+    assert defuse(f"{start}cmd|' /C calc'!A0").startswith("'")
+
+
+@pytest.mark.parametrize("text", ["", "-60", "12", "Cardiologia", "2026-11-26 10:00:00"])
+def test_harmless_cell_stays_as_it_is(text: str) -> None:
+    assert defuse(text) == text
+
+
+async def test_clinic_that_is_named_like_a_formula_is_text(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit
+) -> None:
+    name = '=HYPERLINK("http://x";"y");+1'
+    await log.tell(await make_visit(cast.toscana, start=START))
+    async with site.database.begin(log.organisation) as session:
+        await session.execute(update(Clinic).values(name=name))
+    await log.settle()
+    manager = await site.staff(cast.toscana.manager)
+
+    answer = await manager.get(f"/sessions/export.csv?{NOVEMBER}")
+
+    [row] = read_csv(answer.text)
+    assert row["Ambulatorio"] == f"'{name}"
+
+
+# ---- the proof of one visit ------------------------------------------------------------
+
+
+async def save_proof(visitor: Any, path: str, folder: Path) -> Path:
+    """The archive as the browser saves it."""
+    cookies = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+    async with visitor.session.get(visitor.origin + path, headers={"Cookie": cookies}) as answer:
+        assert answer.status == 200, await answer.text()
+        assert answer.headers["Content-Type"] == "application/zip"
+        saved = folder / "proof.zip"
+        saved.write_bytes(await answer.read())
+    return saved
+
+
+def verify(archive: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """As an outsider: what is in the archive, isolated from everything of ours."""
+    with ZipFile(archive) as bundle:
+        bundle.extract("verify.py", folder)
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "verify.py", str(archive)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_outsider_verifies_the_proof_that_a_manager_took_out(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit, tmp_path: Path
+) -> None:
+    visit = await make_visit(cast.toscana, start=START)
+    await log.tell(visit)
+    await log.settle()
+    manager = await site.staff(cast.toscana.manager)
+
+    archive = await save_proof(manager, f"/sessions/{visit.id}/proof.zip", tmp_path)
+
+    verdict = verify(archive, tmp_path)
+    assert verdict.stdout.startswith("OK: "), verdict
+    assert verdict.returncode == 0
+    with ZipFile(archive) as bundle:
+        summary = bundle.read("riepilogo.pdf")
+        values = bundle.read("values.jsonl")
+    assert values == b""
+    told = " ".join(text_of(summary).split())
+    assert count_pages(summary) == 1
+    for words in ("dott.ssa Anna Bianchi", "python3 verify.py", "Linea caduta", "Nota aperta"):
+        assert words.lower() in told.lower()
+    assert "Bertolucci" not in told
+
+
+async def test_altered_line_of_a_proof_is_found(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit, tmp_path: Path
+) -> None:
+    visit = await make_visit(cast.toscana, start=START)
+    await log.tell(visit)
+    await log.settle()
+    changed = LogEntry.entry.contains(Act.ROOM_DROPPED.value)
+    async with site.database.begin(log.organisation) as session:
+        row = (await session.scalars(select(LogEntry).where(changed))).one()
+        row.entry = row.entry.replace("patient", "clinician")
+        seq = row.seq
+    manager = await site.staff(cast.toscana.manager)
+
+    archive = await save_proof(manager, f"/sessions/{visit.id}/proof.zip", tmp_path)
+
+    verdict = verify(archive, tmp_path)
+    assert verdict.stdout.strip() == f"entry {seq}: edited"
+    assert verdict.returncode == 1
+
+
+async def test_patient_takes_the_proof_of_the_own_visit_only(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit, tmp_path: Path
+) -> None:
+    visit, other = [await make_visit(cast.toscana, start=START) for _ in range(2)]
+    for each in (visit, other):
+        await log.tell(each)
+    await log.settle()
+    patient = await site.patient(visit)
+
+    archive = await save_proof(patient, f"/v/{visit.locator}/proof.zip", tmp_path)
+    refused = await patient.get(f"/v/{other.locator}/proof.zip")
+
+    assert verify(archive, tmp_path).returncode == 0
+    with ZipFile(archive) as bundle:
+        entries = bundle.read("entries.jsonl").decode()
+    assert visit.id in entries
+    assert other.id not in entries
+    assert refused.status in (303, 404)
+
+
+async def test_visit_that_nothing_is_signed_of_says_when(
+    site: Site, cast: Cast, make_visit: MakeVisit
+) -> None:
+    visit = await make_visit(cast.toscana, start=START)
+    manager = await site.staff(cast.toscana.manager)
+
+    answer = await manager.get(f"/sessions/{visit.id}/proof.zip")
+
+    assert answer.status == 409
+    assert "tra un minuto" in answer.text

@@ -42,7 +42,7 @@ def render_pdf(content: ReportContent, cda: bytes) -> bytes:
         _LAYOUT,
         root=_LAYOUT.parent,
         format="pdf",
-        font_paths=_fonts(),
+        font_paths=fonts(),
         ignore_system_fonts=True,
         sys_inputs={
             "report": msgspec.json.encode(pages).decode(),
@@ -55,7 +55,8 @@ def render_pdf(content: ReportContent, cda: bytes) -> bytes:
 
 
 @cache
-def _fonts() -> typst.Fonts:
+def fonts() -> typst.Fonts:
+    """Those of our documents; none of the system's."""
     return typst.Fonts(
         include_system_fonts=False,
         include_embedded_fonts=False,
