@@ -78,6 +78,7 @@ PATIENT = {
     "GET /v/{locator}/reports/{report_id}/pdf",
     "GET /v/{locator}/files", "POST /v/{locator}/files",
     "GET /v/{locator}/files/{file_id}", "POST /v/{locator}/files/{file_id}/delete",
+    "GET /v/{locator}/proof.zip",
     "GET /v/{locator}/still", "POST /v/{locator}/still", "POST /v/{locator}/still/answer",
 }  # fmt: skip
 CLINICIAN, DESK, LOG_READERS = {"clinician"}, {"desk"}, {"manager", "auditor"}
@@ -182,6 +183,11 @@ STAFF: dict[str, set[str]] = {
     "GET /sessions/head": LOG_READERS | ADMINISTRATOR,
     "GET /sessions/log.zip": LOG_READERS,
     "GET /sessions/{visit_id}": EVERYBODY,
+    "GET /sessions/export.csv": LOG_READERS,
+    "GET /sessions/export.ndjson": LOG_READERS,
+    "GET /sessions/export.fhir.ndjson": LOG_READERS,
+    "GET /sessions/{visit_id}/events.fhir.ndjson": LOG_READERS,
+    "GET /sessions/{visit_id}/proof.zip": LOG_READERS,
     "POST /sessions/views": EVERYBODY,
     "POST /sessions/views/delete": EVERYBODY,
     "GET /sessions/problems": LOG_READERS,
