@@ -15,10 +15,10 @@ from server.db import Database
 from server.logexport import write_log_bundle
 from server.logsigner.memory import LEAVES_FILE
 from server.tlog.verify import verify
-from tests import logattacks
+from tests import rowattacks
 from tests.conftest import Cast
-from tests.logattacks import ATTACKS, Attack
 from tests.nodeverifier import NodeVerifier, running_node
+from tests.rowattacks import ROW_ATTACKS, RowAttack
 from tests.test_logexport import NOW, Log
 
 ROUNDS = 10
@@ -26,7 +26,7 @@ SIZES = (1, 40, 41, 90, 130)
 """Of the checkpoints."""
 
 
-def name_of(attack: Attack) -> str:
+def name_of(attack: RowAttack) -> str:
     return attack.__name__
 
 
@@ -52,12 +52,12 @@ async def log(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[L
     await made.signer.stop()
 
 
-async def attack_and_export(log: Log, attack: Attack, chance: Random) -> tuple[str, Path]:
+async def attack_and_export(log: Log, attack: RowAttack, chance: Random) -> tuple[str, Path]:
     """What must be found, and the export; the rows are then as before."""
     path = log.folder / "attacked.zip"
     try:
         async with log.database.begin(log.organisation) as session:
-            expected = await attack(logattacks.Log(session, log.organisation, SIZES[-1], chance))
+            expected = await attack(rowattacks.Victim(session, log.organisation, SIZES[-1], chance))
             await write_log_bundle(
                 session, None, log.memory, log.organisation, path, name="toscana", now=NOW
             )
@@ -66,7 +66,7 @@ async def attack_and_export(log: Log, attack: Attack, chance: Random) -> tuple[s
         return expected, path
 
 
-async def check_attacks(log: Log, node: NodeVerifier, attack: Attack, rounds: int) -> None:
+async def check_attacks(log: Log, node: NodeVerifier, attack: RowAttack, rounds: int) -> None:
     """Attack so many times; each one has to be found in its place by both verifiers."""
     for number in range(rounds):
         chance = Random(f"{attack.__name__} {number}")
@@ -77,12 +77,12 @@ async def check_attacks(log: Log, node: NodeVerifier, attack: Attack, rounds: in
     assert verify(str(path)).startswith(f"OK: {SIZES[-1]} entries of ")
 
 
-async def check_going_on(log: Log, node: NodeVerifier, attack: Attack) -> None:
+async def check_going_on(log: Log, node: NodeVerifier, attack: RowAttack) -> None:
     """Entries, numbers and checkpoints go on over the forged rows before anybody looks."""
     chance = Random(f"on {attack.__name__}")
     async with log.database.begin(log.organisation) as session:
-        expected = await attack(logattacks.Log(session, log.organisation, SIZES[-1], chance))
-    if attack is not logattacks.replace:
+        expected = await attack(rowattacks.Victim(session, log.organisation, SIZES[-1], chance))
+    if attack is not rowattacks.replace:
         await log.write(3, "later")
     complaints = await log.settle()
 
@@ -92,15 +92,15 @@ async def check_going_on(log: Log, node: NodeVerifier, attack: Attack) -> None:
 
 
 async def test_every_attack_is_found_where_it_is(log: Log, node: NodeVerifier) -> None:
-    for attack in ATTACKS:
+    for attack in ROW_ATTACKS:
         await check_attacks(log, node, attack, ROUNDS)
 
 
 @pytest.mark.parametrize(
-    "attack", [logattacks.insert, logattacks.replace, logattacks.drop_tail], ids=name_of
+    "attack", [rowattacks.insert, rowattacks.replace, rowattacks.drop_tail], ids=name_of
 )
 async def test_attack_is_found_after_the_log_has_gone_on(
-    log: Log, node: NodeVerifier, attack: Attack
+    log: Log, node: NodeVerifier, attack: RowAttack
 ) -> None:
     await check_going_on(log, node, attack)
 
@@ -108,8 +108,8 @@ async def test_attack_is_found_after_the_log_has_gone_on(
 async def test_forger_of_the_whole_tree_is_refused_and_found(log: Log, node: NodeVerifier) -> None:
     """The rows, the tree's head and the checkpoints in the database all fit each other."""
     async with log.database.begin(log.organisation) as session:
-        attacked = logattacks.Log(session, log.organisation, SIZES[-1], Random(1))
-        await logattacks.drop_tail(attacked)
+        attacked = rowattacks.Victim(session, log.organisation, SIZES[-1], Random(1))
+        await rowattacks.drop_tail(attacked)
         await attacked.run("UPDATE log_entry SET seq = NULL")
         await attacked.run("DELETE FROM log_tile")
         await attacked.run("DELETE FROM log_checkpoint")
@@ -127,7 +127,7 @@ async def test_forger_of_the_whole_tree_is_refused_and_found(log: Log, node: Nod
 async def test_range_is_named_where_the_leaf_hashes_are_lost(log: Log, node: NodeVerifier) -> None:
     (log.memory.folder / LEAVES_FILE).write_bytes(b"")
     for number in range(ROUNDS):
-        expected, path = await attack_and_export(log, logattacks.edit, Random(number))
+        expected, path = await attack_and_export(log, rowattacks.edit, Random(number))
         place = int(expected.removeprefix("entry ").split(":")[0])
         end = next(size for size in SIZES if size > place)
         start = max(size for size in (0, *SIZES) if size <= place)
