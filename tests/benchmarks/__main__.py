@@ -24,6 +24,7 @@ from tests.benchmarks import (
     rewrap,
     session,
     store,
+    verify,
 )
 from tests.benchmarks.report import Report
 
@@ -44,6 +45,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "note": note.measure,
     "store": store.measure,
     "report": documents.measure,
+    "verify": verify.measure,
 }
 ROUNDS: Final = 20
 
