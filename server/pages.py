@@ -56,8 +56,12 @@ class Pages:
         self, request: web.Request, template: str, *, status: int = 200, **context: object
     ) -> web.Response:
         """A page; it is never stored by browsers or proxies."""
-        words = self.translator(request)
-        text = self._environment.get_template(template).render(
+        text = self.write(self.translator(request), template, path=request.path, **context)
+        return web.Response(text=text, status=status, content_type="text/html")
+
+    def write(self, words: Translator, template: str, **context: object) -> str:
+        """The text of a page in one language, also where nobody asks by a browser."""
+        return self._environment.get_template(template).render(
             _=words.gettext,
             ngettext=words.ngettext,
             lang=words.language,
@@ -67,10 +71,8 @@ class Pages:
             birth_date=words.birth_date,
             with_article=words.with_article,
             script_messages=words.script_messages,
-            path=request.path,
             **context,
         )
-        return web.Response(text=text, status=status, content_type="text/html")
 
 
 def json_response(content: Mapping[str, object], *, status: int = 200) -> web.Response:

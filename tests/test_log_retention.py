@@ -18,9 +18,9 @@ from server.logsigner.client import SignerProcess
 from server.models import Kept, LogEntry, LogHead, LogValue
 from server.retention.holds import HoldReason, lift_hold, place_hold
 from server.retention.logs import Emptied, LogTerms, erase_entries, write_places
-from server.retention.terms import DEFAULT_DAYS
 from server.sealed import keep_value
 from server.sequencing.checkpoints import sign_checkpoint
+from server.terms import DEFAULT_DAYS
 from server.tlog.tree import Frontier, hash_leaf, root_of
 from tests.conftest import Cast, MakeVisit
 from tests.test_sequencing import number

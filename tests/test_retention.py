@@ -46,7 +46,6 @@ from server.models import (
 from server.retention.erasure import hash_tombstone
 from server.retention.holds import HoldReason, lift_hold, place_hold
 from server.retention.job import Done, Shredder
-from server.retention.terms import DEFAULT_DAYS, load_terms, set_term
 from server.sealed import (
     ATTACHMENTS_FOLDER,
     Identity,
@@ -58,6 +57,7 @@ from server.sealed import (
     seal_resource,
     write_attachment,
 )
+from server.terms import DEFAULT_DAYS, load_terms, set_term
 from tests.conftest import Cast, MakeVisit
 from tests.sealground import ALL_OPENERS, _fill_visit
 from tests.visitors import Site, site

@@ -26,6 +26,7 @@ _MODULES: Final = {
     "log": "log",
     "migrate": "basics",
     "organisation": "people",
+    "patient": "patient",
     "report": "report",
     "restore": "operations",
     "retention": "retention",

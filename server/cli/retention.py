@@ -19,9 +19,9 @@ from server.keyring import load_keyring
 from server.models import Kept, LegalHold, Organisation
 from server.retention.holds import HoldReason, lift_hold, load_holds, place_hold
 from server.retention.job import Done, Shredder
-from server.retention.terms import load_terms, set_term
 from server.sealed import ATTACHMENTS_FOLDER
 from server.settings import Settings, load_settings
+from server.terms import load_terms, set_term
 
 
 @click.group()

@@ -160,6 +160,8 @@ class EventKind(StrEnum):
     BEGUN = "begun"
     ENDED = "ended"
     REBOOKING_ASKED = "rebooking_asked"
+    RECTIFIED = "rectified"
+    """The patient has had her data corrected: CUP must look at its own (GDPR art. 19)."""
 
 
 class EventState(StrEnum):

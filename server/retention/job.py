@@ -37,7 +37,7 @@ from server.models import (
 )
 from server.retention.erasure import Month, erase_month, erase_visit
 from server.retention.logs import Emptied, LogTerms, erase_entries
-from server.retention.terms import load_terms
+from server.terms import load_terms
 
 logger = logging.getLogger(__name__)
 

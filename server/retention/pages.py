@@ -12,8 +12,8 @@ from server.errors import AccantoError, InvalidInput
 from server.i18n import ROME
 from server.models import Kept, User
 from server.retention.holds import HoldReason, lift_hold, load_holds, place_hold
-from server.retention.terms import LEAST_DAYS, MOST_DAYS, load_terms, set_term
 from server.services import DATABASE, PAGES, now_of
+from server.terms import LEAST_DAYS, MOST_DAYS, load_terms, set_term
 
 _PATH = "/admin/retention"
 

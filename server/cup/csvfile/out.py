@@ -38,6 +38,7 @@ _KINDS: Final = {
     EventKind.BEGUN: "iniziata",
     EventKind.ENDED: "conclusa",
     EventKind.REBOOKING_ASKED: "nuovo_appuntamento_richiesto",
+    EventKind.RECTIFIED: "dati_corretti",
 }
 _OUTCOMES: Final = {
     Outcome.COMPLETED: "erogata",
@@ -70,7 +71,8 @@ class CsvFolder:
 
 def render(event: OutgoingEvent, outgoing: Outgoing) -> str:
     """The file of one event. ``inizio`` and ``fine`` are when the visit really was."""
-    outcome, reason = str(event.facts.get("outcome", "")), str(event.facts.get("reason", ""))
+    outcome = str(event.facts.get("outcome", ""))
+    reason = str(event.facts.get("reason") or event.facts.get("fields", ""))
     usual = _OUTCOMES[Outcome(outcome)] if outcome else ""
     row = (
         event.booking_code,

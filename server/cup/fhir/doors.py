@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
+from server.audit import CUP_ACTS, leaves_none, may_leave
 from server.auth import PUBLIC, Route
 from server.cup.booking import FieldError, Reason
 from server.cup.fhir.bundle import Target, address, refuse_receipt, take_bundle
@@ -213,14 +214,62 @@ def _base_url(request: web.Request) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", "/fhir/metadata", answered(_metadata), PUBLIC),
-    Route("POST", "/fhir", opened(_bundle), PUBLIC),
-    Route("POST", "/fhir/", opened(_bundle), PUBLIC),
-    Route("GET", "/fhir/{kind}", opened(_search), PUBLIC),
-    Route("POST", "/fhir/{kind}", opened(_create), PUBLIC),
-    Route("PUT", "/fhir/{kind}", opened(_update), PUBLIC),
-    Route("GET", "/fhir/{kind}/{id}", opened(_read), PUBLIC),
-    Route("PUT", "/fhir/{kind}/{id}", opened(_update), PUBLIC),
-    Route("*", "/fhir/{rest:.*}", answered(_elsewhere), PUBLIC),
+    Route(
+        "GET",
+        "/fhir/metadata",
+        answered(_metadata),
+        PUBLIC,
+        leaves_none("the same page for everybody"),
+    ),
+    Route(
+        "POST",
+        "/fhir",
+        opened(_bundle),
+        PUBLIC,
+        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+    ),
+    Route(
+        "POST",
+        "/fhir/",
+        opened(_bundle),
+        PUBLIC,
+        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+    ),
+    Route(
+        "GET",
+        "/fhir/{kind}",
+        opened(_search),
+        PUBLIC,
+        leaves_none("code, state and times of a booking, to the CUP that sent it"),
+    ),
+    Route(
+        "POST",
+        "/fhir/{kind}",
+        opened(_create),
+        PUBLIC,
+        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+    ),
+    Route(
+        "PUT",
+        "/fhir/{kind}",
+        opened(_update),
+        PUBLIC,
+        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+    ),
+    Route(
+        "GET",
+        "/fhir/{kind}/{id}",
+        opened(_read),
+        PUBLIC,
+        leaves_none("code, state and times of a booking, to the CUP that sent it"),
+    ),
+    Route(
+        "PUT",
+        "/fhir/{kind}/{id}",
+        opened(_update),
+        PUBLIC,
+        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+    ),
+    Route("*", "/fhir/{rest:.*}", answered(_elsewhere), PUBLIC, leaves_none("nothing is there")),
 )
 """Public for the guard of sessions: each door asks for the bearer token of a source itself."""

@@ -99,6 +99,24 @@ def render_encounter(event: OutgoingEvent) -> Resource:
     return encounter
 
 
+def render_rectification(event: OutgoingEvent, words: Mapping[str, str]) -> Resource | None:
+    """CUP is asked to look at its data of the patient; which fields, never their values. None where
+    the source has no word for it."""
+    word = words.get(event.kind.value)
+    if not word:
+        return None
+    return {
+        "resourceType": "Task",
+        "identifier": [_own_identifier(event)],
+        "status": "requested",
+        "intent": "order",
+        "code": {"text": word},
+        "description": str(event.facts["fields"]),
+        "focus": _booking(event),
+        "authoredOn": instant(event.sent_at),
+    }
+
+
 def render_rebooking(event: OutgoingEvent) -> Resource:
     """A new booking is asked for, in person, and the reason is named."""
     appointment: Resource = {

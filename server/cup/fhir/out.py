@@ -43,6 +43,9 @@ async def send(event: OutgoingEvent, outgoing: Outgoing, token: str) -> Verdict:
             return await sender.create("AppointmentResponse", response, event)
         if event.kind is EventKind.REBOOKING_ASKED:
             return await sender.create("Appointment", events.render_rebooking(event), event)
+        if event.kind is EventKind.RECTIFIED:
+            task = events.render_rectification(event, outgoing.words)
+            return await sender.create("Task", task, event) if task else Verdict.NOT_WANTED
         if event.facts.get("outcome") == Outcome.COMPLETED:
             verdict = await sender.tell_encounter(event)
             if verdict is not Verdict.DELIVERED:

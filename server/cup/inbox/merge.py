@@ -29,7 +29,7 @@ async def apply_merge(
     await work.flush()
     for patient in filter(None, (survivor, retired)):
         known = await open_identity(work.keyring, work.session, patient)
-        before |= dict.fromkeys([visit.id for visit in await _load_visits(work, patient)], known)
+        before |= dict.fromkeys([visit.id for visit in await load_visits_of(work, patient)], known)
     if retired is not None:
         await people.absorb(retired, survivor)
         if not before:
@@ -38,9 +38,9 @@ async def apply_merge(
     await people.learn(survivor, merge.identity, orders_of(merge.identity, order))
     is_new_number = await _keep_numbers(work, people, merge, survivor)
     after = await open_identity(work.keyring, work.session, survivor)
-    for visit in await _load_visits(work, survivor):
-        if visit.id in before and _how_to_reach(before[visit.id]) != _how_to_reach(after):
-            _invite_again(work, visit, message_id)
+    for visit in await load_visits_of(work, survivor):
+        if visit.id in before and how_to_reach(before[visit.id]) != how_to_reach(after):
+            invite_again(work, visit, message_id)
     return retired is not None or is_new_number or survivor.identity_version != version
 
 
@@ -57,17 +57,20 @@ async def _keep_numbers(work: Work, people: People, merge: Merge, survivor: Pati
     return is_new
 
 
-def _invite_again(work: Work, visit: Visit, message_id: str) -> None:
+def invite_again(work: Work, visit: Visit, message_id: str) -> None:
+    """A visit still to come: birth date or contact have changed. ``message_id``: what said so."""
     is_booked = visit.appointment.status is AppointmentStatus.BOOKED
     if is_booked and not is_begun(visit):
         issue_link(work, visit, f"/{message_id}")
 
 
-def _how_to_reach(identity: Identity) -> tuple[object, ...]:
+def how_to_reach(identity: Identity) -> tuple[object, ...]:
+    """What opens the link and where it is sent."""
     return identity.birth_date, identity.phone, identity.email
 
 
-async def _load_visits(work: Work, patient: Patient) -> list[Visit]:
+async def load_visits_of(work: Work, patient: Patient) -> list[Visit]:
+    """All her visits, with appointment and clinic."""
     found = await work.session.scalars(
         select(Visit)
         .join(Visit.appointment)
