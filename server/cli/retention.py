@@ -85,8 +85,10 @@ def retention_run(data_dir: Path | None) -> None:
     click.echo(
         f"Ended: {done.visits} visits, {done.months} months of messages, {done.logins} log-ins and "
         f"devices, {done.log.entries} entries of the log and {done.log.values} of its personal "
-        f"values; {done.files} files deleted. Held: {done.held} visits, {done.log.held} entries."
+        f"values; {done.files} files deleted. Held: {done.held} visits."
     )
+    if done.log.held:
+        click.echo(f"Held of the log: {done.log.held} entries.")
 
 
 async def _run_once(settings: Settings) -> Done:
