@@ -27,7 +27,7 @@ from test_cli import ACCANTO, Installation, clean_environment
 
 from server.cup.booking import Booking
 from server.cup.csvfile.mapping import parse_csv
-from server.demo import people, run_demo
+from server.demo import month, people, run_demo
 from server.demo.day import (
     MAIN_BOOKING,
     codice_fiscale_of,
@@ -96,7 +96,7 @@ def test_folder_of_a_demo_holds_no_name_of_a_patient_and_no_secret(tmp_path: Pat
         running = read_folder(folder)
     everything = running + read_folder(folder)
 
-    for person in (people.ROSA, *people.PATIENTS):
+    for person in (people.ROSA, *people.PATIENTS, *month.PATIENTS):
         for text in (person.family_name, codice_fiscale_of(person), person.address):
             assert text.encode() not in everything, text
     secret = announced["patient_url"].partition("#")[2]
@@ -273,5 +273,5 @@ def test_start_is_on_the_grid() -> None:
 
 
 def test_invented_people_have_a_valid_code() -> None:
-    for person in (people.ROSA, *people.PATIENTS):
+    for person in (people.ROSA, *people.PATIENTS, *month.PATIENTS):
         assert codicefiscale.is_valid(codice_fiscale_of(person)), person.family_name

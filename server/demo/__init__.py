@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,16 +28,20 @@ from server.demo.backing import RECORDS, Backing, run_backing
 from server.demo.cases import plan_past
 from server.demo.day import (
     MAIN_BOOKING,
+    Slot,
     codice_fiscale_of,
     plan_day,
     render_bundle,
     render_csv,
 )
 from server.demo.link import HOST, claim_port, fhir_token, make_source, renew_listener
+from server.demo.month import plan_month
+from server.demo.monthvisits import hold_month
 from server.demo.nodes import Nodes, make_app, run_nodes
 from server.demo.past import hold_past_visits
 from server.demo.people import Body, Staff
 from server.demo.signers import DemoAuthority, demo_pin, make_demo_signer
+from server.demo.stage import Stage
 from server.demo.writing import add_writing
 from server.errors import CommandFailed
 from server.joinlink import LinkPhase, derive_link, link_phase
@@ -148,48 +153,60 @@ async def _print(ready: _Ready, is_json: bool, _: int, nodes: Nodes | None = Non
 
 
 async def _fill(settings: Settings, database: Database, keyring: Keyring, now: datetime) -> None:
-    """Two bodies, their staff, their day through the real import, and the visits of yesterday."""
-    past = plan_past(now)
-    began_at = past[0][0].start
-    sources = await _add_bodies(database, keyring, began_at, now)
+    """Two bodies, their staff, the visits of the last month and of yesterday, their day today; all
+    bookings come in by the real import."""
+    month, past = plan_month(now), plan_past(now)
+    began_at = month[0].evening_before - _BOOKED_BEFORE
+    sources = await _add_bodies(database, keyring, began_at)
+    await add_writing(database, began_at)
     first, second = plan_day(now)
-    booked_at = began_at - _BOOKED_BEFORE
-    files = (
-        (sources[0], "past.json", render_bundle([slot for slot, _ in past], booked_at), booked_at),
-        (sources[0], "cup.json", render_bundle(first, now), now),
-        (sources[1], "cup.csv", render_csv(second), now),
-    )
+    stage = Stage(settings, database, keyring, began_at)
+
+    async def import_slots(slots: Sequence[Slot], name: str) -> None:
+        content = render_bundle(list(slots), stage.now)
+        await _import(database, keyring, sources[0], name, content, stage.now)
+
+    def secrets_of(username: str) -> tuple[str, str]:
+        return _password_of(keyring, username), demo_pin(keyring, username)
+
+    async with stage.serve():
+        await hold_month(stage, month, secrets_of, import_slots)
+        stage.now = past[0][0].start - _BOOKED_BEFORE
+        await import_slots([slot for slot, _ in past], "past.json")
+        await hold_past_visits(stage, past, secrets_of)
+    await _import(database, keyring, sources[0], "cup.json", render_bundle(first, now), now)
+    await _import(database, keyring, sources[1], "cup.csv", render_csv(second), now)
+
+
+async def _import(
+    database: Database, keyring: Keyring, source: Source, name: str, content: bytes, now: datetime
+) -> None:
+    """Take in a file of CUP, outside the data folder: it holds names."""
     with tempfile.TemporaryDirectory(prefix="accanto-demo-") as folder:
-        for source, name, content, at in files:
-            path = Path(folder) / name
-            path.write_bytes(content)
-            report = await import_file(
-                database, keyring, path, organisation_code=None, now=at, source=source
-            )
-            if report.errors:
-                raise CommandFailed(f"The demonstration's own {name} was not read: a bug")
+        path = Path(folder) / name
+        path.write_bytes(content)
+        report = await import_file(
+            database, keyring, path, organisation_code=None, now=now, source=source
+        )
+    if report.errors:
+        raise CommandFailed(f"The demonstration's own {name} was not read: a bug")
     await _complete_clinics(database)
-    await add_writing(database, now)
-
-    def secrets_of(staff: Staff) -> tuple[str, str]:
-        return _password_of(keyring, staff), demo_pin(keyring, staff.username)
-
-    await hold_past_visits(settings, database, keyring, past, secrets_of)
 
 
-async def _add_bodies(
-    database: Database, keyring: Keyring, began_at: datetime, now: datetime
-) -> list[Source]:
-    """The two bodies with their staff; ``began_at``: since when its signatures are good."""
+async def _add_bodies(database: Database, keyring: Keyring, began_at: datetime) -> list[Source]:
+    """The two bodies with their staff; ``began_at``: since when they work."""
     hashes = await asyncio.gather(
-        *(asyncio.to_thread(hash_password, _password_of(keyring, staff)) for staff in people.STAFF)
+        *(
+            asyncio.to_thread(hash_password, _password_of(keyring, staff.username))
+            for staff in people.STAFF
+        )
     )
     authority, sources = DemoAuthority(began_at), []
     async with database.begin(EVERY_ORGANISATION) as session:
         for body in (people.TUSCANY, people.EMILIA):
             organisation = _organisation(body)
             await add_organisation(session, keyring, organisation)
-            await change_phase(session, organisation, Phase.ATTIVO, (), by="", now=now)
+            await change_phase(session, organisation, Phase.ATTIVO, (), by="", now=began_at)
             is_open = body is people.TUSCANY
             source = make_source(organisation, body.source_code, keyring, is_open=is_open)
             session.add(source)
@@ -247,9 +264,9 @@ def _user(staff: Staff, organisation: Organisation, password_hash: str) -> User:
     )
 
 
-def _password_of(keyring: Keyring, staff: Staff) -> str:
+def _password_of(keyring: Keyring, username: str) -> str:
     """Derived from the root key: stored nowhere, and the same after a restart."""
-    digest = int.from_bytes(keyring.derive(f"demo-password|{staff.username}"), "big")
+    digest = int.from_bytes(keyring.derive(f"demo-password|{username}"), "big")
     text = crockford(digest, 12)
     return f"{text[:4]}-{text[4:8]}-{text[8:]}"
 
@@ -276,15 +293,15 @@ async def _announce(
         patient_birth_date=identity.birth_date.isoformat() if identity.birth_date else "",
         clinician_url=f"{base_url}/login",
         clinician_username=people.CLINICIAN.username,
-        clinician_password=_password_of(keyring, people.CLINICIAN),
+        clinician_password=_password_of(keyring, people.CLINICIAN.username),
         other_clinician_username=people.OTHER_CLINICIAN.username,
-        other_clinician_password=_password_of(keyring, people.OTHER_CLINICIAN),
+        other_clinician_password=_password_of(keyring, people.OTHER_CLINICIAN.username),
         desk_username=people.DESK.username,
-        desk_password=_password_of(keyring, people.DESK),
+        desk_password=_password_of(keyring, people.DESK.username),
         manager_username=people.MANAGER.username,
-        manager_password=_password_of(keyring, people.MANAGER),
+        manager_password=_password_of(keyring, people.MANAGER.username),
         administrator_username=people.ADMINISTRATOR.username,
-        administrator_password=_password_of(keyring, people.ADMINISTRATOR),
+        administrator_password=_password_of(keyring, people.ADMINISTRATOR.username),
         clinician_code=people.CLINICIAN.code or "",
         mllp_host=HOST,
         mllp_port=mllp_port,

@@ -17,8 +17,9 @@ from server.demo.people import Person, Service, Staff
 from server.i18n import ROME
 from server.sealed import NATIONAL_SECTIONS, Coding, Section
 
-SPACING: Final = timedelta(minutes=50)
-"""From one visit to the next: each is over and reported before the next patient comes."""
+SPACING: Final = timedelta(minutes=48)
+"""From one visit to the next: each is over and reported before the next patient comes, and the
+doctor is still logged in."""
 _FIRST_AT: Final = time(8, 30)
 _LONGEST: Final = 20_000
 _STP: Final = "http://hl7.it/sid/stp"

@@ -27,6 +27,8 @@ MAIN_BOOKING: Final = "TA26-100005"
 """The booking of the patient whose link the banner shows."""
 _ROME: Final = ZoneInfo("Europe/Rome")
 _GRID: Final = timedelta(minutes=5)
+_BOOKED_BEFORE: Final = timedelta(days=15)
+_PRESCRIBED_BEFORE: Final = timedelta(days=5)
 _GUIDE: Final = "http://hl7.it/fhir/televisita"
 _CODICE_FISCALE: Final = "http://hl7.it/sid/codiceFiscale"
 _BODY_CODE: Final = "http://hl7.it/sid/fls"
@@ -50,6 +52,8 @@ class Slot:
     priority: str
     is_first_visit: bool = False
     is_cancelled: bool = False
+    booked_at: datetime | None = None
+    """When CUP made the booking; else fifteen days before its file."""
 
     @property
     def end(self) -> datetime:
@@ -257,7 +261,7 @@ def _request(slot: Slot, now: datetime) -> Resource:
         "intent": "order",
         "code": {"coding": [service]},
         "subject": {"reference": f"Patient/pat-{slot.booking_code}"},
-        "authoredOn": _rome(now - timedelta(days=20)),
+        "authoredOn": _rome(_booked_at(slot, now) - _PRESCRIBED_BEFORE),
         "requester": {"display": "dott.ssa Serena Mori"},
         **({"reasonCode": [{"text": slot.question}]} if slot.question else {}),
     }
@@ -276,11 +280,15 @@ def _appointment(slot: Slot, now: datetime) -> Resource:
         "identifier": [{"value": slot.booking_code}],
         "status": _status(slot).value,
         "basedOn": [{"reference": f"ServiceRequest/req-{slot.booking_code}"}],
-        "created": _rome(now - timedelta(days=15)),
+        "created": _rome(_booked_at(slot, now)),
         "start": _rome(slot.start),
         "end": _rome(slot.end),
         "participant": [{"actor": {"reference": actor}, "status": "accepted"} for actor in actors],
     }
+
+
+def _booked_at(slot: Slot, now: datetime) -> datetime:
+    return slot.booked_at or now - _BOOKED_BEFORE
 
 
 def _status(slot: Slot) -> AppointmentStatus:

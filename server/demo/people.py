@@ -201,9 +201,10 @@ Bellei|Walter|M|1952-03-03|Pavullo nel Frignano|Via Marchiani 17, 41026 Pavullo
 """
 
 
-def _parse_person(line: str) -> Person:
+def parse_person(line: str) -> Person:
+    """Family name, given name, sex, birth date, place of birth, address, between bars."""
     family_name, given_name, sex, birth_date, born_in, address = line.split("|")
     return Person(family_name, given_name, sex, date.fromisoformat(birth_date), born_in, address)
 
 
-PATIENTS: Final = tuple(_parse_person(line) for line in _TABLE.splitlines())
+PATIENTS: Final = tuple(parse_person(line) for line in _TABLE.splitlines())

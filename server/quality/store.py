@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.db import OrganisationId
+from server.db import Base, OrganisationId
 from server.errors import TooManyAttempts
 from server.line.measured import Seat
 from server.models import CallInterval, CallOutage
@@ -66,4 +66,5 @@ async def _insert_new(
     if not rows:
         return
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    await session.execute(dialect.insert(table).values(rows).on_conflict_do_nothing())
+    columns = Base.metadata.tables[table.__tablename__]
+    await session.execute(dialect.insert(columns).on_conflict_do_nothing(), rows)
