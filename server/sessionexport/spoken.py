@@ -9,11 +9,13 @@ from server.pages import Pages
 
 _OF_THE_LOG: Final = "staff/sessions_words.html"
 _OF_THE_FILES: Final = "staff/sessions_export_words.html"
+_OF_FACTS: Final = "staff/sessions_facts.html"
 _MACROS: Final = {
     **dict.fromkeys(("act", "role", "result", "bar", "problem", "verdict", "device"), _OF_THE_LOG),
     **dict.fromkeys(
         ("column", "side", "cause", "path", "reason", "score", "profession"), _OF_THE_FILES
     ),
+    "word_of": _OF_FACTS,
 }
 
 

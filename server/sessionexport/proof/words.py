@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from server.audit import ActorRole
-from server.i18n import Translator
+from server.audit import Act, ActorRole
+from server.i18n import ROME, Translator
 from server.line.history import Break
 from server.line.presence import Line
+from server.models import Visit
 from server.report.glyphs import FONT_FAMILIES, readable
 from server.report.texts import clock, day_and_time
 from server.sessionexport.proof.told import Story
@@ -19,6 +20,7 @@ from server.sessionexport.proof.told import Story
 Say = Callable[[str, str], str]
 """A kind of word (``act``, ``role``, ``cause``…) and one of them: what people read for it."""
 
+_OF_CONSENT: Final = (Act.CONSENT_GIVEN, Act.CONSENT_REFUSED, Act.CONSENT_WITHDRAWN)
 _MOST_MOMENTS: Final = 14
 _MOST_BREAKS: Final = 4
 _MOST_OPENINGS: Final = 6
@@ -64,9 +66,14 @@ class _Page:
             (_("Clinician"), booked.clinician.display_name if booked.clinician else ""),
             (_("Patient"), _("code {code}", code=self.story.pseudonym)),
             (_("Visit"), visit.id),
-            (_("Outcome"), self.say("result", (visit.outcome or visit.state).value)),
+            (_("Outcome"), self._result(visit)),
         ]
         return [[label, readable(value)] for label, value in facts if value]
+
+    def _result(self, visit: Visit) -> str:
+        told = self.say("result", (visit.outcome or visit.state).value)
+        reason = visit.outcome_reason
+        return f"{told} ({self.say('reason', reason)})" if reason else told
 
     def _presence(self) -> dict[str, Any]:
         people = []
@@ -84,7 +91,7 @@ class _Page:
         _, verdict = self._, self.story.verdict
         measured = verdict.suitability
         told = self.say("verdict", measured.value if measured else "none")
-        sentences = [f"{_('Measured')}: {told}."]
+        sentences = [f"{_('Measured')}: {told}." if measured else f"{told.capitalize()}."]
         for gap in verdict.breaks[:_MOST_BREAKS]:
             sentences.append(self._break(gap))
         self._count_rest(sentences, verdict.breaks, _MOST_BREAKS)
@@ -102,18 +109,28 @@ class _Page:
     def _moments(self) -> dict[str, Any]:
         moments = self.story.moments
         kept = moments[: _MOST_MOMENTS - 4] + moments[max(_MOST_MOMENTS - 4, len(moments) - 4) :]
-        rows = [[clock(line.at), self._who(line), self._what(line)] for line in kept]
+        rows = [[self._when(line), self._who(line), self._what(line)] for line in kept]
         rest: list[str] = []
         self._count_rest(rest, moments, len(kept))
         return _part(self._("What happened, in order"), rest, rows)
+
+    def _when(self, line: Line) -> str:
+        """With its day, where that is not the appointment's."""
+        start = self.story.visit.appointment.start.astimezone(ROME)
+        moment = line.at.astimezone(ROME)
+        same_day = moment.date() == start.date()
+        return clock(moment) if same_day else f"{moment:%d/%m/%Y} {clock(moment)}"
 
     def _who(self, line: Line) -> str:
         return readable(self.story.names.get(line.actor) or self.say("role", line.role.value))
 
     def _what(self, line: Line) -> str:
         told = self.say("act", line.act.value)
-        outcome = line.facts.get("outcome")
-        return f"{told}: {self.say('result', str(outcome)).lower()}" if outcome else told
+        if outcome := line.facts.get("outcome"):
+            return f"{told}: {self.say('result', str(outcome)).lower()}"
+        if line.act in _OF_CONSENT and (kind := line.facts.get("kind")):
+            return f"{told}: {self.say('word_of', str(kind))}"
+        return told
 
     def _openings(self) -> dict[str, Any]:
         openings = self.story.openings
