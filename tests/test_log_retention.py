@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import Database, OrganisationId
@@ -19,10 +19,14 @@ from server.models import Kept, LogEntry, LogHead, LogValue
 from server.retention.holds import HoldReason, lift_hold, place_hold
 from server.retention.logs import Emptied, LogTerms, erase_entries, write_places
 from server.sealed import keep_value
+from server.sealed.logvalue import DIGEST_PREFIX
 from server.sequencing.checkpoints import sign_checkpoint
 from server.terms import DEFAULT_DAYS
 from server.tlog.tree import Frontier, hash_leaf, root_of
+from server.tlog.verify import verify
 from tests.conftest import Cast, MakeVisit
+from tests.nodeverifier import NodeVerifier, running_node
+from tests.test_logexport import Log, read_lines
 from tests.test_sequencing import number
 
 NOW = datetime(2026, 11, 26, 9, 40, tzinfo=UTC)
@@ -181,6 +185,82 @@ async def test_an_old_entry_from_before_the_tree_ends_too(
     await sign(database, signer, organisation)
 
     assert (await erase_entries(database, organisation, TERMS, NOW)).entries == 1
+
+
+# ---- with both verifiers -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[NodeVerifier]:
+    with running_node() as process:
+        yield process
+
+
+@pytest.fixture
+async def log(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Log]:
+    made = Log(database, cast.toscana.organisation.id, tmp_path)
+    yield made
+    await made.signer.stop()
+
+
+async def judge(
+    log: Log, node: NodeVerifier, keyring: Keyring | None = None, older: Path | None = None
+) -> str:
+    """What both verifiers say of the log as it is now."""
+    path = await log.export(keyring)
+    verdict = verify(path, older)
+    assert node.verify(path, older) == verdict
+    return verdict
+
+
+async def test_a_log_with_ended_entries_verifies_and_an_emptied_one_is_found(
+    database: Database, log: Log, node: NodeVerifier, tmp_path: Path
+) -> None:
+    acts = (Act.WAITING, Act.LINK_CLAIMED, Act.KEY_SHREDDED, Act.ADMITTED)
+    ages = [(acts[number % 4], (800 - number) * DAYS) for number in range(600)]
+    await write(database, log.organisation, ages)
+    await log.settle()
+    older = (await log.export()).rename(tmp_path / "older.zip")
+
+    done = await erase_entries(database, log.organisation, TERMS, NOW)
+    await log.settle()
+
+    assert done.entries == 144
+    assert (await judge(log, node)).startswith("OK: 601 entries")
+    assert (await judge(log, node, older=older)).startswith("OK: 601 entries")
+    kept = next(row.seq for row in await load_rows(database, log.organisation) if row.entry)
+    async with database.begin(log.organisation) as session:
+        await session.execute(update(LogEntry).where(LogEntry.seq == kept).values(entry=""))
+    assert await judge(log, node) == f"entry {kept}: erased without a record"
+
+
+async def test_a_hundredth_of_the_personal_values_goes_and_everything_verifies(
+    database: Database, keyring: Keyring, log: Log, node: NodeVerifier
+) -> None:
+    async with database.begin(log.organisation) as session:
+        names = [f"Rosa {number}" for number in range(300)]
+        digests = [await keep_value(session, keyring, log.organisation, name) for name in names]
+        entries = [
+            Entry(NOW, Act.WAITING, ActorRole.PATIENT, facts={"who": digest}) for digest in digests
+        ]
+        await append(session, log.organisation, *entries)
+    await log.settle()
+    before = log.memory.load_last()
+    assert before is not None
+
+    erased = [digest.removeprefix(DIGEST_PREFIX) for digest in digests[::100]]
+    async with database.begin(log.organisation) as session:
+        await session.execute(delete(LogValue).where(LogValue.digest.in_(erased)))
+    await log.settle()
+
+    assert (await judge(log, node, keyring)).startswith("OK: 300 entries")
+    assert log.memory.load_last() == before
+    values = read_lines(await log.export(keyring), "values.jsonl")
+    assert len(values) == 297
+    assert "Rosa 100" not in "".join(values)
+    async with database.read(log.organisation) as session:
+        head = await session.get_one(LogHead, log.organisation)
+    assert Frontier.decode(head.size, head.frontier).root() == before.root
 
 
 @pytest.mark.parametrize(
