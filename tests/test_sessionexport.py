@@ -15,6 +15,8 @@ from zipfile import ZipFile
 
 import msgspec
 import pytest
+from aiohttp import ClientPayloadError, web
+from aiohttp.test_utils import TestClient, TestServer
 from fhir.resources.R4B import get_fhir_model_class
 from sqlalchemy import select, update
 
@@ -25,8 +27,9 @@ from server.logexport import settle_log
 from server.logsigner.client import SignerProcess
 from server.models import Clinic, LogEntry, Rating, Score, Visit
 from server.sessionexport.balp import Place, audit_event, parse_entry
+from server.sessionexport.stream import send_file
 from server.sessionexport.table import COLUMNS
-from server.sessionexport.table.lines import defuse
+from server.spreadsheets import defuse
 from server.summary import follow_log
 from tests.balp import PROFILES, find_problems
 from tests.conftest import Cast, MakeVisit, Team
@@ -342,7 +345,7 @@ async def test_export_is_written_in_the_log_with_its_filter(
         "what": "csv",
         "first_day": "2026-11-01",
         "last_day": "2026-11-30",
-        "problem": "line_lost",
+        "only_problem": "line_lost",
         "visits": 1,
     }
 
@@ -517,3 +520,29 @@ async def test_visit_that_nothing_is_signed_of_says_when(
 
     assert answer.status == 409
     assert "tra un minuto" in answer.text
+
+
+# ---- a file that breaks off ------------------------------------------------------------
+
+
+async def test_half_a_file_is_never_taken_for_a_whole_one() -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield b"first line\n"
+        raise RuntimeError
+
+    async def broken_at_once() -> AsyncIterator[bytes]:
+        raise RuntimeError
+        yield b""
+
+    app = web.Application()
+    app.router.add_get("/later", lambda request: send_file(request, "a", "text/csv", breaking()))
+    app.router.add_get(
+        "/at-once", lambda request: send_file(request, "a", "text/csv", broken_at_once())
+    )
+    async with TestClient(TestServer(app)) as client:
+        later = await client.get("/later")
+        with pytest.raises(ClientPayloadError):
+            await later.read()
+        at_once = await client.get("/at-once")
+
+    assert at_once.status == 500

@@ -19,7 +19,7 @@ from server.sessionexport.entries import Found, load_entries, load_entries_of, l
 from server.sessionexport.spoken import Spoken
 from server.sessionexport.stream import send_file
 from server.sessionexport.table import Row, columns_of, csv_lines, load_rows, ndjson_lines
-from server.sessionexport.table.lines import BYTE_ORDER_MARK, csv_line
+from server.spreadsheets import BYTE_ORDER_MARK, csv_line
 from server.summary import Wish, parse_wish
 
 _NDJSON: Final = "application/x-ndjson"
@@ -113,7 +113,7 @@ async def _note_export(request: web.Request, what: str) -> Wish:
             "clinician": wish.clinician_id,
             "result": wish.result,
             "verdict": wish.verdict,
-            "problem": wish.problem,
+            "only_problem": wish.problem,
         }
         facts: dict[str, Fact] = {
             "what": what,

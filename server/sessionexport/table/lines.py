@@ -1,13 +1,11 @@
 """Rows as lines of text. Pure.
 
-The CSV is for spreadsheets as they are set up in Italy: semicolons, a byte order mark, times of
-Europe/Rome, words as on the pages. No cell of it is ever a formula (ASVS 5.0, 1.2.10).
+The CSV is for spreadsheets (:mod:`server.spreadsheets`): times of Europe/Rome, words as on the
+pages.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
@@ -16,12 +14,11 @@ import msgspec
 
 from server.i18n import ROME
 from server.sessionexport.table.columns import Column, Row, Value, Words
+from server.spreadsheets import csv_line
 
 Say = Callable[[Words, str], str]
 """What people read for a word of a column."""
 
-BYTE_ORDER_MARK: Final = "\ufeff"
-_FORMULA_STARTS: Final = tuple("=+-@\t\r\n|%＝＋－＠")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -34,30 +31,12 @@ def csv_lines(
         yield csv_line(cells)
 
 
-def csv_line(cells: Iterable[str]) -> str:
-    """RFC 4180; every cell in quotes, so that none is cut at another separator."""
-    written = io.StringIO()
-    csv.writer(written, delimiter=";", quoting=csv.QUOTE_ALL).writerow(map(defuse, cells))
-    return written.getvalue()
-
-
-def defuse(text: str) -> str:
-    """The text as a cell that no spreadsheet calculates; a number stays one."""
-    if text.lstrip(" \u00a0\ufeff").startswith(_FORMULA_STARTS) and not _is_number(text):
-        return f"'{text}"
-    return text
-
-
 def ndjson_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[bytes]:
     """One JSON object a line: stable names and words, times in UTC (RFC 3339), ``null`` where
     nothing is known."""
     for row in rows:
         content = {column.name: _plain(column.value(row)) for column in columns}
         yield _encode(content) + b"\n"
-
-
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
 
 
 def _cell(value: Value, words: Words | None, say: Say, yes_and_no: tuple[str, str]) -> str:
