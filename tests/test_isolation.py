@@ -182,6 +182,7 @@ STAFF: dict[str, set[str]] = {
     "GET /sessions": EVERYBODY,
     "GET /sessions/head": LOG_READERS | ADMINISTRATOR,
     "GET /sessions/log.zip": LOG_READERS,
+    "GET /sessions/verify": LOG_READERS,
     "GET /sessions/{visit_id}": EVERYBODY,
     "GET /sessions/export.csv": LOG_READERS,
     "GET /sessions/export.ndjson": LOG_READERS,
