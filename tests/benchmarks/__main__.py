@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.benchmarks import (
     admit,
+    audit,
     crowds,
     csvimport,
     documents,
@@ -45,6 +46,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "note": note.measure,
     "store": store.measure,
     "report": documents.measure,
+    "audit": audit.measure,
     "verify": verify.measure,
 }
 ROUNDS: Final = 20
