@@ -17,6 +17,7 @@ from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.keyring import Keyring, load_keyring
 from server.keys.rotation import check_keys
+from server.lineage import Breach, Torn, find_torn
 from server.migrations import is_current, is_empty
 from server.models import Appointment, LogHead, Organisation, User, UserRole, Visit
 from server.settings import Settings
@@ -45,6 +46,19 @@ async def check_root_key(settings: Settings) -> None:
     """
     async with open_database(settings) as database, database.read(EVERY_ORGANISATION) as session:
         await check_keys(load_keyring(settings.data_dir), session)
+
+
+async def check_logs(settings: Settings) -> list[Torn]:
+    """Look before a server starts whether its session logs hold what was signed of them.
+
+    :raises CommandFailed: one is behind; says what to do.
+    """
+    async with open_database(settings) as database:
+        found = await find_torn(database, settings.signer_folder)
+    behind = [torn for torn in found if torn.breach is Breach.BEHIND]
+    if behind:
+        raise CommandFailed("\n".join(torn.sentence for torn in behind))
+    return found
 
 
 @asynccontextmanager

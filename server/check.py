@@ -19,6 +19,7 @@ from server.assets import Assets
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.findings import Finding, Level, judge_clock
+from server.lineage import find_torn
 from server.machine import check_machine
 from server.mail.smtp import SmtpTransport
 from server.migrations import is_current
@@ -62,11 +63,13 @@ async def _check_database(settings: Settings, now: datetime) -> list[Finding]:
             findings = await _look_into(session, now)
             sources = list(await session.scalars(select(Source).order_by(Source.code)))
             bodies = list(await session.scalars(select(Organisation).order_by(Organisation.code)))
+        torn = await find_torn(database, settings.signer_folder)
     except (OSError, SQLAlchemyError) as error:
         return [Finding(Level.BAD, f"The database cannot be reached ({type(error).__name__})")]
     finally:
         await database.close()
     findings += await check_listeners(settings, sources)
+    findings += [Finding(Level.BAD, one.sentence) for one in torn]
     return [*findings, *await check_gateways(settings, bodies, now)]
 
 

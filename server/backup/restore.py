@@ -29,6 +29,7 @@ from server.backup.manifest import (
 )
 from server.backup.proof import prove
 from server.backup.rows import half_of, import_table, load_tables
+from server.backup.signer import is_signers, put_signer_back
 from server.carryover import bring_up_to_date
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
@@ -103,6 +104,8 @@ async def _restore(backup: _Backup, data_dir: Path) -> Restored:
         proofs = await prove(database, backup.keyring)
     finally:
         await database.close()
+    keys = [entry.path for entry in backup.manifests[Half.KEYS].files]
+    files += put_signer_back(backup.folders[Half.KEYS], keys, settings.signer_folder)
     if shredded:
         proofs.append(f"{shredded} keys that the session log calls shredded are shredded again")
     if backup.has_root:
@@ -194,12 +197,14 @@ def _new_folder(data_dir: Path, *, with_root: bool) -> Iterator[None]:
 
 
 def _copy_files(backup: _Backup, data_dir: Path) -> int:
-    """Everything but the root key; settings that are there already stay."""
+    """Everything but the root key and what is the signer's; settings that are there already
+    stay."""
     count = 0
     for half, folder in backup.folders.items():
         for entry in backup.manifests[half].files:
             name = Path(entry.path)
-            if name.parts[0] != "files" or name == Path("files", ROOT_KEY_FILE):
+            is_later = name == Path("files", ROOT_KEY_FILE) or is_signers(entry.path)
+            if name.parts[0] != "files" or is_later:
                 continue
             target = data_dir / name.relative_to("files")
             if not target.exists():

@@ -36,6 +36,7 @@ from server.backup.manifest import (
     write_manifest,
 )
 from server.backup.rows import export_table, half_of, load_tables
+from server.backup.signer import copy_signer
 from server.db import Database
 from server.errors import CommandFailed
 from server.keyring import FORMER_ROOT_FILE, ROOT_KEY_FILE, Keyring, load_keyring
@@ -124,6 +125,7 @@ async def _take(
     try:
         for folder in folders.values():
             folder.mkdir(mode=0o700)
+        copy_signer(settings.signer_folder, folders[Half.KEYS])
         revision, tables = await _export(settings, folders)
         _copy_files(settings, folders, with_root=with_root)
         manifests = {
@@ -196,11 +198,12 @@ def _export_all(connection: Connection, folders: dict[Half, Path]) -> dict[Half,
 
 def _copy_files(settings: Settings, folders: dict[Half, Path], *, with_root: bool) -> None:
     """What else is in the data folder. A file that goes meanwhile was fetched by its owner."""
-    database = settings.sqlite_file.name
+    database, signer = settings.sqlite_file.name, settings.signer_folder.resolve()
     for path in sorted(settings.data_dir.rglob("*")):
         name = path.relative_to(settings.data_dir)
         is_database = len(name.parts) == 1 and path.name.startswith(database)
-        is_left_out = is_database or (name in _ROOT_KEYS and not with_root)
+        is_signers = path.resolve().is_relative_to(signer)
+        is_left_out = is_database or is_signers or (name in _ROOT_KEYS and not with_root)
         if is_left_out or path.is_symlink() or not path.is_file():
             continue
         try:

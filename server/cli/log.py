@@ -14,7 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import admin
 from server.audit import Act, ActorRole, Entry, append
+from server.cli.accept import accept
 from server.cli.common import data_option, run
+from server.cli.watching import witness
 from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.keyring import load_keyring
@@ -71,9 +73,7 @@ async def _export(
 
 async def _note_export(database: Database, body: Organisation, now: datetime) -> None:
     """A table that takes no entry any more is evidence too: it is taken out all the same."""
-    entry = Entry(
-        now, Act.LOG_EXPORTED, ActorRole.SYSTEM, facts={"what": "log"}, object=f"log:{body.id}"
-    )
+    entry = Entry(now, Act.LOG_EXPORTED, ActorRole.SYSTEM, object=f"log:{body.id}")
     try:
         async with database.begin(body.id) as session:
             await append(session, body.id, entry)
@@ -165,3 +165,7 @@ async def _choose(database: Database, wanted: str | None) -> list[Organisation]:
 def _complain(sentences: list[str]) -> None:
     for sentence in sentences:
         click.echo(sentence, err=True)
+
+
+log.add_command(accept)
+log.add_command(witness)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from server.listen import Place, check_port, serve
 from server.logs import configure_logging
 from server.settings import Settings, load_settings
 from server.supervisor import LINE_OPTION, Line, Supervisor
+
+logger = logging.getLogger(__name__)
 
 
 @click.command(name="serve")
@@ -64,3 +67,5 @@ async def _prepare(settings: Settings) -> None:
     if not settings.database_url:
         await admin.prepare(settings)
     await admin.check_root_key(settings)
+    for torn in await admin.check_logs(settings):
+        logger.error("%s", torn.sentence)

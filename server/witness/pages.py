@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 from sqlalchemy import func, select
 
-from server.audit import Act, Entry, Fact, append
+from server.audit import Act, Entry, append
 from server.auth import actor_of
 from server.db import Database, OrganisationId
 from server.errors import Unavailable
@@ -80,9 +80,8 @@ async def download_log(request: web.Request) -> web.StreamResponse:
     """
     actor, now = actor_of(request), now_of(request)
     async with request.app[_EXPORTS], _written(request, actor.organisation, now) as path:
-        facts: dict[str, Fact] = {"what": "log"}
         entry = Entry(
-            now, Act.LOG_EXPORTED, actor.role, actor.id, facts=facts,
+            now, Act.LOG_EXPORTED, actor.role, actor.id,
             object=f"log:{actor.organisation}",
         )  # fmt: skip
         async with request.app[DATABASE].begin(actor.organisation) as session:
