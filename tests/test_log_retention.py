@@ -15,7 +15,7 @@ from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import Database, OrganisationId
 from server.keyring import Keyring
 from server.logsigner.client import SignerProcess
-from server.models import Kept, LogEntry, LogHead, LogValue
+from server.models import CallOutage, Kept, LogEntry, LogHead, LogValue
 from server.retention.holds import HoldReason, lift_hold, place_hold
 from server.retention.logs import Emptied, LogTerms, erase_entries, write_places
 from server.sealed import keep_value
@@ -135,6 +135,28 @@ async def test_entries_of_a_held_visit_stay_until_the_hold_is_lifted(
     second = await erase_entries(database, organisation, TERMS, NOW)
 
     assert (first, second) == (Emptied(entries=2, held=2), Emptied(entries=2))
+
+
+async def test_what_was_measured_ends_with_the_log_of_its_visit(
+    database: Database, cast: Cast, make_visit: MakeVisit
+) -> None:
+    old, held, young = [
+        await make_visit(cast.toscana, start=NOW - age * DAYS) for age in (800, 800, 1)
+    ]
+    async with database.begin(old.organisation_id) as session:
+        await place_hold(session, held.id, HoldReason.LITIGATION, NOW)
+        for visit in (old, held, young):
+            outage = CallOutage(
+                organisation_id=visit.organisation_id, visit_id=visit.id, seat="patient",
+                began_at=NOW, seconds=3.0, cause="line",
+            )  # fmt: skip
+            session.add(outage)
+
+    await erase_entries(database, old.organisation_id, TERMS, NOW)
+
+    async with database.read(old.organisation_id) as session:
+        left = set(await session.scalars(select(CallOutage.visit_id)))
+    assert left == {held.id, young.id}
 
 
 async def test_personal_values_go_with_their_entries(

@@ -117,7 +117,9 @@ async def _load_facts(
     appointment = visit.appointment
     check_in = await session.get(CheckIn, visit.id)
     entries = await session.scalars(
-        select(LogEntry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
+        select(LogEntry)
+        .where(LogEntry.visit_id == visit.id, LogEntry.entry != "")
+        .order_by(LogEntry.id)
     )
     log = [parse_line(entry) for entry in entries]
     answers = await open_answers(keyring, session, check_in)

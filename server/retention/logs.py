@@ -18,13 +18,26 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import Database, OrganisationId, count_changed, take_turn
-from server.models import LegalHold, LogCheckpoint, LogEntry, LogValue, Visit
+from server.models import (
+    Appointment,
+    CallInterval,
+    CallOutage,
+    LegalHold,
+    LineTest,
+    LogCheckpoint,
+    LogEntry,
+    LogValue,
+    ProblemAcknowledgement,
+    Visit,
+    VisitSummary,
+)
 
 _AT_ONCE: Final = 2000
 """Entries of one transaction: their places are a few kilobytes at most."""
 _SCANNED: Final = 65_536
 _AT_LENGTH: Final = len("2026-11-26T09:40:00.000")
 _DIGEST: Final = re.compile(r'"sha256:([A-Za-z0-9+/=]{44})"')
+_OF_A_VISIT: Final = (VisitSummary, ProblemAcknowledgement, CallInterval, CallOutage, LineTest)
 _NEVER: Final = (Act.LOG_ERASED, Act.KEY_SHREDDED)
 _AUTHENTICATION: Final = tuple(act for act in Act if act.is_authentication)
 
@@ -66,7 +79,8 @@ class Emptied:
 async def erase_entries(
     database: Database, organisation: OrganisationId, terms: LogTerms, now: datetime
 ) -> Emptied:
-    """Empty every entry of a log that is over its term and under a checkpoint."""
+    """Empty every entry of a log that is over its term and under a checkpoint, and delete what was
+    made of such entries and measured beside them."""
     done = Emptied()
     async with database.read(organisation) as session:
         signed = await session.scalar(select(func.max(LogCheckpoint.size))) or 0
@@ -79,6 +93,8 @@ async def erase_entries(
         for first in range(0, len(due), _AT_ONCE):
             async with database.begin(organisation) as session:
                 await _empty(session, organisation, due[first : first + _AT_ONCE], now, done)
+    async with database.begin(organisation) as session:
+        await _delete_measured(session, terms.operations)
     return done
 
 
@@ -111,8 +127,8 @@ async def _find(
     return rows.all()
 
 
-def _is_held() -> ColumnElement[bool]:
-    return exists().where(LegalHold.visit_id == LogEntry.visit_id, LegalHold.lifted_at.is_(None))
+def _is_held(visit_id: object = LogEntry.visit_id) -> ColumnElement[bool]:
+    return exists().where(LegalHold.visit_id == visit_id, LegalHold.lifted_at.is_(None))
 
 
 async def _empty(
@@ -142,6 +158,18 @@ async def _empty(
     await append(session, organisation, Entry(now, Act.LOG_ERASED, ActorRole.SYSTEM, facts=facts))
     done.entries += len(rows)
     done.values += values
+
+
+async def _delete_measured(session: AsyncSession, before: datetime) -> None:
+    """Summaries, taken problems and figures of the line of visits from before a moment."""
+    old = (
+        select(Visit.id)
+        .join(Appointment, Visit.appointment_id == Appointment.id)
+        .where(Appointment.end < before)
+    )
+    for table in _OF_A_VISIT:
+        of_old = table.visit_id.in_(old), ~_is_held(table.visit_id)
+        await count_changed(session, delete(table).where(*of_old))
 
 
 async def _delete_values(session: AsyncSession, digests: Iterable[str]) -> int:
