@@ -534,15 +534,19 @@ async def test_half_a_file_is_never_taken_for_a_whole_one() -> None:
         raise RuntimeError
         yield b""
 
-    app = web.Application()
-    app.router.add_get("/later", lambda request: send_file(request, "a", "text/csv", breaking()))
-    app.router.add_get(
-        "/at-once", lambda request: send_file(request, "a", "text/csv", broken_at_once())
-    )
-    async with TestClient(TestServer(app)) as client:
-        later = await client.get("/later")
-        with pytest.raises(ClientPayloadError):
-            await later.read()
-        at_once = await client.get("/at-once")
+    async def later(request: web.Request) -> web.StreamResponse:
+        return await send_file(request, "a.csv", "text/csv", breaking())
 
-    assert at_once.status == 500
+    async def at_once(request: web.Request) -> web.StreamResponse:
+        return await send_file(request, "a.csv", "text/csv", broken_at_once())
+
+    app = web.Application()
+    app.router.add_get("/later", later)
+    app.router.add_get("/at-once", at_once)
+    async with TestClient(TestServer(app)) as client:
+        begun = await client.get("/later")
+        with pytest.raises(ClientPayloadError):
+            await begun.read()
+        refused = await client.get("/at-once")
+
+    assert refused.status == 500

@@ -18,7 +18,7 @@ from server.keyring import Keyring
 from server.line.measured import load_measured
 from server.line.presence import Bar, Line, bars_of, parse_line
 from server.line.verdict import Limits, Verdict, judge
-from server.models import Appointment, LogEntry, Organisation, User, Visit
+from server.models import Appointment, LogEntry, Organisation, User, UserRole, Visit
 from server.tlog.note import Checkpoint
 
 MOMENTS: Final = frozenset(
@@ -54,7 +54,7 @@ class Story:
     unread: int
     verdict: Verdict
     names: dict[str, str]
-    """Of staff, by id."""
+    """Of clinicians, by id: who met the patient. Of others the role is told."""
     made_at: datetime
 
     @property
@@ -134,5 +134,7 @@ def _read(rows: Iterable[LogEntry]) -> tuple[list[Line], int]:
 
 
 async def _load_names(session: AsyncSession, ids: set[str]) -> dict[str, str]:
-    users = await session.scalars(select(User).where(User.id.in_(ids)))
+    users = await session.scalars(
+        select(User).where(User.id.in_(ids), User.role == UserRole.CLINICIAN)
+    )
     return {user.id: user.display_name or user.username for user in users}

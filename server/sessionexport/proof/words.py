@@ -134,11 +134,11 @@ class _Page:
 
     def _openings(self) -> dict[str, Any]:
         openings = self.story.openings
-        sentences = [
-            f"{self.say('role', role.value)}: {self.say('act', act.value).lower()},"
-            f" {self.ngettext('{count} time', '{count} times', count)}."
-            for act, role, count in openings[:_MOST_OPENINGS]
-        ]
+        sentences = []
+        for act, role, count in openings[:_MOST_OPENINGS]:
+            who, what = self.say("role", role.value), self.say("act", act.value).lower()
+            times = self.ngettext("{count} time", "{count} times", count)
+            sentences.append(f"{who}: {what}, {times}.")
         self._count_rest(sentences, openings, _MOST_OPENINGS)
         return _part(self._("Who has looked at data of the patient"), sentences)
 

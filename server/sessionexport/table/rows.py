@@ -1,4 +1,4 @@
-"""Loading the rows of the table, a few hundred at a time, each group in a read of its own: a long
+"""Loading the rows of the table, two hundred at a time, each group in a read of its own: a long
 export keeps no transaction open, and what is written meanwhile does no harm to it."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from server.models import Appointment, Clinic, Rating, Score, User, Visit, Visit
 from server.sessionexport.table.columns import Row
 from server.summary import Wish
 
-_ROWS_AT_ONCE: Final = 500
+_ROWS_AT_ONCE: Final = 200
 _PSEUDONYM_LENGTH: Final = 12
 """Pages show its first six; over many visits these are too few to tell people apart."""
 
