@@ -32,7 +32,14 @@ class LogEntry(OwnedByOrganisation, Base):
     """The hash of the leaf (RFC 9162), base64; made where the entry was written."""
 
     __table_args__ = (
-        Index("ix_log_entry_place", "organisation", "seq", unique=True),
+        Index(
+            "ix_log_entry_place",
+            "organisation",
+            "seq",
+            unique=True,
+            sqlite_where=seq.is_not(None),
+            postgresql_where=seq.is_not(None),
+        ),
         Index(
             "ix_log_entry_unnumbered",
             "organisation",

@@ -44,7 +44,14 @@ def _create_log_entry() -> None:
         sa.PrimaryKeyConstraint("id", name="log_entry_id_key"),
     )
     op.create_index("ix_log_entry_visit_id", "log_entry", ["visit_id"])
-    op.create_index("ix_log_entry_place", "log_entry", ["organisation", "seq"], unique=True)
+    op.create_index(
+        "ix_log_entry_place",
+        "log_entry",
+        ["organisation", "seq"],
+        unique=True,
+        sqlite_where=sa.text("seq IS NOT NULL"),
+        postgresql_where=sa.text("seq IS NOT NULL"),
+    )
     op.create_index(
         "ix_log_entry_unnumbered",
         "log_entry",
