@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -54,9 +54,12 @@ class Translator:
 
     def day(self, moment: datetime | date) -> str:
         """``giovedì 26 novembre``, in Europe/Rome."""
-        local = moment.astimezone(ROME) if isinstance(moment, datetime) else moment
-        pattern = "EEEE d MMMM" if self.language == "it" else "EEEE, d MMMM"
-        return format_date(local, pattern, locale=self.language)
+        local = moment.astimezone(ROME).date() if isinstance(moment, datetime) else moment
+        return _day_in_words(self.language, local)
+
+    def month(self, day: date) -> str:
+        """``novembre 2026``."""
+        return format_date(day, "LLLL yyyy", locale=self.language)
 
     def birth_date(self, moment: date) -> str:
         """``12/03/1948``."""
@@ -70,6 +73,12 @@ class Translator:
         """``giovedì 26 novembre, ore 10:40``."""
         joint = ", ore " if self.language == "it" else ", at "
         return self.day(moment) + joint + self.time(moment)
+
+
+@lru_cache(4096)
+def _day_in_words(language: str, day: date) -> str:
+    pattern = "EEEE d MMMM" if language == "it" else "EEEE, d MMMM"
+    return format_date(day, pattern, locale=language)
 
 
 def time_with_seconds(moment: datetime) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from server.audit import Act, ActorRole
+from server.line.drawing import LineDrawing
+from server.line.history import Break
 from server.line.presence import ARRIVALS, ENDS, Bar, Line, bars_of, parse_line
 from server.line.span import Span
 from server.models import LogEntry
@@ -28,6 +30,7 @@ _MARKED: Final = frozenset(
 )  # fmt: skip
 _SHORTEST_SPAN: Final = timedelta(minutes=1)
 _MARK_ROWS: Final = 3
+_SEEN_LATER: Final = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,15 @@ class Timeline:
 def mark_row(number: int) -> int:
     """In which of three rows a mark stands, so that neighbours do not cover each other."""
     return number % _MARK_ROWS
+
+
+def find_break(line: LineDrawing | None, at: datetime) -> Break | None:
+    """What was measured of a drop that the room has seen: the page itself may notice it some
+    seconds before or after."""
+    if line is None:
+        return None
+    near = (gap for gap in line.breaks if gap.start - _SEEN_LATER <= at <= gap.end + _SEEN_LATER)
+    return next(near, None)
 
 
 def draw(rows: Sequence[LogEntry], sight: Sight) -> Timeline:

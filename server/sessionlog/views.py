@@ -26,7 +26,7 @@ from server.sessionlog.proofs import load_proofs
 from server.sessionlog.rows import load_choices, load_rows, load_staff_names, name_patient
 from server.sessionlog.saved import load_views
 from server.sessionlog.sight import SIGHTS, Sight
-from server.sessionlog.timeline import Timeline, draw, mark_row
+from server.sessionlog.timeline import Timeline, draw, find_break, mark_row
 from server.summary import Problem, Wish, parse_wish, unpack_problems
 from server.summary.wish import MOST_COUNTED, PAGE_ROWS, PROBLEMS, RESULTS, VERDICTS, Place
 
@@ -141,6 +141,7 @@ async def show_session(request: web.Request) -> web.StreamResponse:
         acknowledged=acknowledged,
         proofs=proofs,
         mark_row=mark_row,
+        find_break=find_break,
         time_with_seconds=time_with_seconds,
         now=now,
     )

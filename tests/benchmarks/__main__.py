@@ -24,6 +24,7 @@ from tests.benchmarks import (
     page,
     rewrap,
     session,
+    sessions,
     store,
     verify,
 )
@@ -46,6 +47,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "note": note.measure,
     "store": store.measure,
     "report": documents.measure,
+    "sessions": sessions.measure,
     "audit": audit.measure,
     "verify": verify.measure,
 }
