@@ -74,6 +74,7 @@ from server.summary import Summaries
 from server.throttle import Throttle
 from server.turn.seats import TurnSeats
 from server.waiting import SPOOL_FOLDER, Spool, VisitHooks
+from server.witness import headmail
 from signaling.bus import LocalRoomLog, RoomLog
 from signaling.hub import Hub
 from signaling.ice import IceConfig
@@ -111,7 +112,9 @@ _FEATURES = (
     ready,
     fhir_doors,
 )
-_LEADING_WORKERS = (changes, mllp, fhir_poll, dropfolder, delivery, cuplist, fse_delivery)
+_LEADING_WORKERS = (
+    changes, mllp, fhir_poll, dropfolder, delivery, cuplist, fse_delivery, headmail,
+)  # fmt: skip
 
 
 def create_app(

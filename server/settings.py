@@ -156,6 +156,11 @@ class Settings(BaseSettings):
         description="Folder of the signer of the session log: its key and its memory. On another "
         "disk or under another user it outlives an intruder. Empty: log-signer in the data folder.",
     )
+    log_head_mail: list[Annotated[str, AfterValidator(settingvalues.check_sender)]] = Field(
+        default=[],
+        description="JSON list of addresses that get the newest checkpoint of every session log "
+        "once a day: kept there, it shows later whether a log was altered. Empty: nobody.",
+    )
     backup_dir: str = Field(
         default="", description="Folder of backups of the data, for `accanto backup` and `check`."
     )

@@ -35,17 +35,19 @@ class SmtpTransport:
         self._domain = settings.mail_from.partition("@")[2]
 
     async def send(self, rendered: Rendered) -> DispatchVerdict:
-        """Hand one message to the mail server.
+        """Hand one message to a patient to the mail server."""
+        message = build_email(rendered, self._settings.mail_from)
+        return await self.hand_over(message, [rendered.to])
+
+    async def hand_over(self, message: EmailMessage, to: list[str]) -> DispatchVerdict:
+        """Hand any message to the mail server.
 
         Only what it says of the recipient or of the message (5xx) is final: a refused log-in or
         sender is our own set-up, which is mended while the message waits.
         """
-        message = build_email(rendered, self._settings.mail_from)
         try:
             async with asyncio.timeout(_WHOLE_SECONDS), self._connected() as client:
-                await client.sendmail(
-                    self._settings.mail_from, [rendered.to], message.as_bytes(policy=SMTP)
-                )
+                await client.sendmail(self._settings.mail_from, to, message.as_bytes(policy=SMTP))
         except aiosmtplib.SMTPRecipientsRefused as error:
             return _verdict(max(one.code for one in error.recipients), "recipient_refused")
         except aiosmtplib.SMTPSenderRefused:
