@@ -187,6 +187,7 @@ STAFF: dict[str, set[str]] = {
     "GET /sessions/export.csv": LOG_READERS,
     "GET /sessions/export.ndjson": LOG_READERS,
     "GET /sessions/export.fhir.ndjson": LOG_READERS,
+    "GET /sessions/log.fhir.ndjson": LOG_READERS,
     "GET /sessions/{visit_id}/events.fhir.ndjson": LOG_READERS,
     "GET /sessions/{visit_id}/proof.zip": LOG_READERS,
     "POST /sessions/views": EVERYBODY,

@@ -20,7 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from fhir.resources.R4B import get_fhir_model_class
 from sqlalchemy import select, update
 
-from server.audit import Act, ActorRole, ActOutcome, Entry, Fact, append
+from server.audit import Act, ActorRole, ActOutcome, Entry, Fact, append, store
 from server.db import Database
 from server.keyring import Keyring
 from server.logexport import settle_log
@@ -388,6 +388,33 @@ async def test_events_of_a_visit_are_audit_events(
     opened = [each for each in events if each["subtype"][-1]["code"] == "note.opened"]
     assert opened[0]["meta"]["profile"][0].endswith("IHE.BasicAudit.PatientRead")
     assert opened[0]["id"].startswith("entry-")
+
+
+async def test_auditor_takes_out_what_belongs_to_no_visit_too(
+    site: Site, log: Log, cast: Cast, make_visit: MakeVisit
+) -> None:
+    visit = await make_visit(cast.toscana, start=START)
+    await log.tell(visit)
+    acts = (Act.LOGGED_IN, Act.FIGURES_READ, Act.LOG_ERASED, Act.KEY_ROTATED)
+    roles = (ActorRole.MANAGER, ActorRole.AUDITOR, ActorRole.SYSTEM, ActorRole.ADMINISTRATOR)
+    async with site.database.begin(log.organisation) as session:
+        for act, role in zip(acts, roles, strict=True):
+            await append(session, log.organisation, Entry(START, act, role, "someone"))
+        await append(session, log.organisation, Entry(AT.replace(year=2025), acts[0], roles[0]))
+        garbled = '{"action":"nothing.ours","at":"2026-11-26T09:00:00.000+00:00","role":"patient"}'
+        await store(session, log.organisation, [(None, garbled), (visit.id, "not an entry")])
+    await log.settle()
+    auditor = await site.staff(cast.toscana.auditor)
+
+    answer = await auditor.get("/sessions/log.fhir.ndjson?from=2026-11-26&to=2026-11-26")
+
+    events = [json.loads(line) for line in answer.text.splitlines()]
+    told = [event["subtype"][-1]["code"] for event in events]
+    assert answer.status == 200
+    assert set(acts) <= set(told)
+    assert told.count(Act.LOGGED_IN) == 1
+    assert told.count(Act.ADMITTED) == 1
+    assert all(event["recorded"].startswith("2026-11-26") for event in events)
 
 
 # ---- no formula ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from server.sessionexport.proof import send_own_proof, send_proof
 from server.sessionexport.views import (
     send_audit_events,
     send_csv,
+    send_log_events,
     send_ndjson,
     send_visit_events,
 )
@@ -23,6 +24,7 @@ ROUTES: Final = (
     Route("GET", "/sessions/export.csv", send_csv, LOG_READERS, _EXPORTED),
     Route("GET", "/sessions/export.ndjson", send_ndjson, LOG_READERS, _EXPORTED),
     Route("GET", "/sessions/export.fhir.ndjson", send_audit_events, LOG_READERS, _EXPORTED),
+    Route("GET", "/sessions/log.fhir.ndjson", send_log_events, LOG_READERS, _EXPORTED),
     Route(
         "GET", "/sessions/{visit_id}/events.fhir.ndjson", send_visit_events, LOG_READERS, _EXPORTED
     ),

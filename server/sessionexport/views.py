@@ -15,7 +15,13 @@ from server.errors import NotFound
 from server.models import Visit
 from server.services import DATABASE, KEYRING, PAGES, SETTINGS, now_of
 from server.sessionexport.balp import Place, audit_event
-from server.sessionexport.entries import Found, load_entries, load_entries_of, load_place
+from server.sessionexport.entries import (
+    Found,
+    load_entries,
+    load_entries_of,
+    load_place,
+    load_whole_log,
+)
 from server.sessionexport.spoken import Spoken
 from server.sessionexport.stream import send_file
 from server.sessionexport.table import Row, columns_of, csv_lines, load_rows, ndjson_lines
@@ -61,12 +67,25 @@ async def send_audit_events(request: web.Request) -> web.StreamResponse:
     actor, database, keyring = actor_of(request), request.app[DATABASE], request.app[KEYRING]
 
     async def chunks() -> AsyncIterator[bytes]:
-        async with database.read(actor.organisation) as session:
-            place = await load_place(session, actor.organisation, request.app[SETTINGS].base_url)
+        place = await _load_place(request)
         async for group in load_entries(database, keyring, actor, wish):
             yield _events(group, place)
 
     return await send_file(request, _name(wish, "fhir.ndjson"), _FHIR_NDJSON, chunks())
+
+
+async def send_log_events(request: web.Request) -> web.StreamResponse:
+    """Every entry of these days, of visits or not: logins, settings, exports, readings."""
+    wish = await _note_export(request, "fhir_log")
+    actor, database, keyring = actor_of(request), request.app[DATABASE], request.app[KEYRING]
+
+    async def chunks() -> AsyncIterator[bytes]:
+        place = await _load_place(request)
+        async for group in load_whole_log(database, keyring, actor, wish):
+            yield _events(group, place)
+
+    name = f"registro-{wish.first_day}-{wish.last_day}.fhir.ndjson"
+    return await send_file(request, name, _FHIR_NDJSON, chunks())
 
 
 async def send_visit_events(request: web.Request) -> web.StreamResponse:
@@ -79,14 +98,20 @@ async def send_visit_events(request: web.Request) -> web.StreamResponse:
         facts: dict[str, Fact] = {"what": "fhir"}
         entry = Entry(now, Act.LOG_EXPORTED, actor.role, actor.id, visit.id, facts)
         await append(session, actor.organisation, entry)
+    place = await _load_place(request)
     async with request.app[DATABASE].read(actor.organisation) as session:
-        place = await load_place(session, actor.organisation, request.app[SETTINGS].base_url)
         found = await load_entries_of(session, request.app[KEYRING], actor, [visit.id])
 
     async def chunks() -> AsyncIterator[bytes]:
         yield _events(found, place)
 
     return await send_file(request, f"visita-{visit.id}.fhir.ndjson", _FHIR_NDJSON, chunks())
+
+
+async def _load_place(request: web.Request) -> Place:
+    organisation = actor_of(request).organisation
+    async with request.app[DATABASE].read(organisation) as session:
+        return await load_place(session, organisation, request.app[SETTINGS].base_url)
 
 
 def _rows(request: web.Request, wish: Wish) -> AsyncIterator[list[Row]]:

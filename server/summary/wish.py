@@ -54,13 +54,18 @@ class Wish:
     problem: str = ""
     after: Place | None = None
 
+    def bounds(self) -> tuple[datetime, datetime]:
+        """The first moment, and the first one that is no more of it."""
+        return _midnight(self.first_day), _midnight(self.last_day + timedelta(days=1))
+
     def statement(self) -> Select[VisitSummary]:
         """All of them, the newest first."""
         table = VisitSummary
+        first, end = self.bounds()
         wanted = (
             select(table)
-            .where(table.start >= _midnight(self.first_day))
-            .where(table.start < _midnight(self.last_day + timedelta(days=1)))
+            .where(table.start >= first)
+            .where(table.start < end)
             .order_by(table.start.desc(), table.visit_id.desc())
         )
         if self.clinic_id:

@@ -4,7 +4,7 @@ Pure. :mod:`kinds` says which pattern an act follows, :mod:`event` writes the re
 refused or failed follows no pattern, as BALP asks: it has the same shape and claims no profile.
 """
 
-from server.sessionexport.balp.event import Place, Written, audit_event, parse_entry
+from server.sessionexport.balp.event import Moment, Place, Written, audit_event, parse_entry
 from server.sessionexport.balp.kinds import KINDS, Kind
 
-__all__ = ["KINDS", "Kind", "Place", "Written", "audit_event", "parse_entry"]
+__all__ = ["KINDS", "Kind", "Moment", "Place", "Written", "audit_event", "parse_entry"]

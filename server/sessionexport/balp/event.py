@@ -9,7 +9,8 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -32,10 +33,13 @@ _OF_A_PATIENT: Final = frozenset({Kind.CONSENT_DECISION, Kind.DISCLOSURE, Kind.R
 """These have one only for what concerns a patient; else the act is one of those of REST."""
 
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class Written(msgspec.Struct, frozen=True):
     """The content of an entry; those of before migration 0006 have ``act`` and fewer fields."""
 
-    at: str
+    at: Moment
     role: str
     action: str = ""
     act: str = ""
@@ -46,6 +50,12 @@ class Written(msgspec.Struct, frozen=True):
     outcome: str = ""
     reason: str = ""
     visit: str | None = None
+
+    def __post_init__(self) -> None:
+        """:raises ValueError: the words are none of ours."""
+        _ = Act(self.action or self.act), ActorRole(self.role)
+        if self.outcome:
+            ActOutcome(self.outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ _decoder: Final = msgspec.json.Decoder(Written)
 
 
 def parse_entry(text: str) -> Written:
-    """:raises msgspec.ValidationError: it is not an entry; an erased one is not."""
+    """:raises msgspec.DecodeError: it is not an entry; an erased one is not."""
     return _decoder.decode(text)
 
 
@@ -114,7 +124,7 @@ class _Writer:
             "type": type_,
             "subtype": subtypes if is_listed else [*subtypes, own],
             "action": _ACTIONS.get(self.kind, "E"),
-            "recorded": self.entry.at,
+            "recorded": self.entry.at.isoformat(timespec="milliseconds"),
             "outcome": _OUTCOMES[self.outcome],
         }
         if self.outcome is not ActOutcome.DONE and self.entry.reason:
