@@ -106,9 +106,10 @@ function fill(text, values) {
 /** @param {string} verdict */
 function tell(verdict) {
   const isGood = verdict.startsWith("OK");
-  say("log-verify-title", (isGood ? words.good : words.bad) ?? "");
+  const isVisit = verdict.includes(", proved in ");
+  say("log-verify-title", (isGood ? (isVisit ? words.goodVisit : words.good) : words.bad) ?? "");
   say("log-verify-words", explain(verdict).join(" "));
-  say("log-verify-line", verdict);
+  byTestId("log-verify-line", HTMLElement).textContent = verdict;
   result.dataset.verdict = verdict;
   result.classList.toggle("is-good", isGood);
   show("log-verify-result", true);

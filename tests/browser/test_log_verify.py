@@ -53,6 +53,8 @@ async def test_the_log_of_the_server_is_verified_without_barriers(
     await expect(page.get_by_test_id("log-verify-submit")).to_be_enabled()
     await inspect(page)
 
+    await page.locator("summary").last.click()
+    await inspect(page)
     await page.get_by_test_id("log-verify-submit").press("Enter")
 
     result = page.get_by_test_id("log-verify-result")
