@@ -142,10 +142,9 @@ def create_app(
     hooks = VisitHooks(app[DATABASE], Spool(settings.data_dir / SPOOL_FOLDER), app[CLOCK])
     relays = _prepare_relays(app)
     app[HUB] = _create_hub(app, hooks, relays)
-    attachments.prepare(app)
     linetest.prepare(app, relays)
-    fse.prepare(app)
-    witness.prepare(app)
+    for feature in (attachments, fse, witness):
+        feature.prepare(app)
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)
     app.cleanup_ctx.append(app[ALARMS].lifetime)
@@ -155,8 +154,8 @@ def create_app(
         _add_workers(app, mail or delivery_of(settings))
     app.on_shutdown.append(_close_hub)
     register(app, _own_routes(assets, app[HUB]))
-    for feature in _FEATURES:
-        register(app, feature.ROUTES)
+    for served in _FEATURES:
+        register(app, served.ROUTES)
     return app
 
 
