@@ -56,6 +56,12 @@ def hash_password(password: str) -> str:
     return _hasher.hash(password)
 
 
+def describe_hash() -> str:
+    """Algorithm and cost, as people write them."""
+    cost = f"m={_hasher.memory_cost} KiB, t={_hasher.time_cost}, p={_hasher.parallelism}"
+    return f"argon2id ({cost})"
+
+
 async def is_password_right(password_hash: str | None, password: str) -> bool:
     """Check a password off the loop. ``None`` (nobody of that name) takes the same time."""
     if len(password) > MAX_LENGTH:

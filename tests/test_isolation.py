@@ -169,6 +169,8 @@ STAFF: dict[str, set[str]] = {
     "POST /fse/{submission_id}/retry": CLINICIAN,
     "GET /admin/phases": ADMINISTRATOR,
     "GET /admin/retention": ADMINISTRATOR,
+    "GET /admin/privacy": ADMINISTRATOR,
+    "GET /visits/{visit_id}/consents": {"clinician", "desk"},
     "POST /admin/retention": ADMINISTRATOR,
     "POST /admin/retention/holds": ADMINISTRATOR,
     "POST /admin/retention/holds/{visit_id}/lift": ADMINISTRATOR,

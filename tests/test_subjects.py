@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 import sys
 import zipfile
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -24,12 +26,15 @@ from server.keyring import Keyring
 from server.keys.shredding import shred_visit
 from server.models import (
     Attachment,
+    Connector,
     Consent,
     ConsentKind,
     InboxMessage,
+    Kept,
     LogEntry,
     Note,
     Patient,
+    Source,
     Visit,
 )
 from server.pages import Pages
@@ -47,10 +52,17 @@ from server.sealed import (
     seal_note,
     write_attachment,
 )
+from server.settings import Settings, SmtpSecurity
+from server.sources import Listener, Outgoing, SourceSettings
 from server.subjects.bundle import DATA_NAME, PAGE_NAME, CopyWriter
 from server.subjects.finding import find_patients
+from server.subjects.flows import Flow, Protection, Recipient, flows_of
+from server.terms import set_term
 from tests.conftest import Cast, MakeVisit, Team
 from tests.sealground import _fill_visit
+from tests.visitors import Site, site
+
+__all__ = ["site"]
 
 NOW = datetime.now(UTC)
 ADA = Identity(
@@ -269,3 +281,105 @@ async def test_the_command_asks_who_and_whether_it_is_the_person(
     assert done == (0, f"Wrote {path}: 1 visits.\n")
     unknown = await accanto(database_url, data_dir, *export, "--who", "-", typed="nobody\n")
     assert unknown == (1, "Nobody is known by that here\n")
+
+
+# ---- consents ----------------------------------------------------------------------------
+
+
+async def answer(database: Database, visit: Visit, *, is_given: bool, minute: int) -> None:
+    async with database.begin(visit.organisation_id) as session:
+        session.add(
+            Consent(
+                organisation_id=visit.organisation_id, visit_id=visit.id, kind=ConsentKind.TOOL,
+                is_given=is_given, text_version="2", text_hash="cd" * 32, language="it",
+                answered_at=NOW + timedelta(minutes=minute),
+            )
+        )  # fmt: skip
+
+
+def answers_of(text: str) -> list[str]:
+    return re.findall(r'data-testid="consent" data-answer="(\w+)"', text)
+
+
+async def test_clinician_and_desk_see_the_history_of_consents(
+    site: Site, cast: Cast, make_visit: MakeVisit
+) -> None:
+    team, database = cast.toscana, site.database
+    visit = await make_visit(team, identity=ADA)
+    colleagues = await make_visit(team, identity=ADA, clinician=team.colleague)
+    for minute, is_given in enumerate((False, True, False, True)):
+        await answer(database, visit, is_given=is_given, minute=minute)
+    await answer(database, colleagues, is_given=True, minute=9)
+    clinician, desk = await site.staff(team.clinician), await site.staff(team.desk)
+
+    own = await clinician.get(f"/visits/{visit.id}/consents")
+    every = await desk.get(f"/visits/{visit.id}/consents")
+    strange = await clinician.get(f"/visits/{colleagues.id}/consents")
+    nobody = await desk.get("/visits/nobody/consents")
+
+    assert (own.status, every.status, strange.status, nobody.status) == (200, 200, 404, 404)
+    assert answers_of(own.text) == ["given", "withdrawn", "given", "refused"]
+    assert len(answers_of(every.text)) == 5
+    opened = [
+        entry["facts"]
+        for act in (Act.CARD_OPENED, Act.CONTACT_OPENED)
+        for entry in await load_acts(database, act)
+        if entry["visit"] == visit.id
+    ]
+    assert opened == [{"kind": "consents"}] * 2
+
+
+# ---- the facts ---------------------------------------------------------------------------
+
+
+async def test_facts_are_those_of_the_installation_and_name_nobody(
+    site: Site, cast: Cast, make_visit: MakeVisit
+) -> None:
+    await make_visit(cast.toscana, identity=ADA)
+    async with site.database.begin(cast.toscana.organisation.id) as session:
+        await set_term(session, cast.toscana.organisation.id, Kept.RECORD, 1234, NOW)
+    administrator = await site.staff(cast.toscana.administrator)
+
+    page = await administrator.get("/admin/privacy")
+
+    assert page.status == 200
+    assert "1234 giorni, come ha deciso l&#39;ente" in page.text
+    assert "731 giorni" in page.text
+    assert "argon2id (m=65536 KiB, t=3, p=4)" in page.text
+    assert 'data-recipient="cup_in"' in page.text
+    assert 'data-recipient="sms"' not in page.text
+    assert cast.toscana.organisation.name in page.text
+    assert "Gherardesca" not in page.text
+
+
+def test_flows_are_those_that_are_switched_on() -> None:
+    settings = Settings(
+        data_dir=Path("x"), base_url="https://visite.example.it", smtp_host="mail.example.it",
+        smtp_security=SmtpSecurity.NONE, sms_url="https://sms.example.it/send?key=secret",
+        database_url="postgresql+asyncpg://accanto:secret@db.example.it/accanto",
+        turn_urls=["turns:turn.example.it:5349?transport=tcp"], backup_dir="/backup",
+        signing_tsa_url="http://tsa.example.it/tsr",
+    )  # fmt: skip
+    hl7 = Outgoing(connector=Connector.HL7V2, address="cup.example.it:6661")
+    listener = Listener(host="0.0.0.0", port=6661)  # noqa: S104 - nothing listens
+    source = Source(code="cup", name="CUP", settings="{}")
+    source.settings = msgspec.json.encode(SourceSettings(listener=listener, outgoing=hl7)).decode()
+
+    flows = flows_of(settings, [source], "https://fse.example.it/gateway")
+
+    assert [(flow.recipient.value, flow.place, flow.protection.value) for flow in flows] == [
+        ("patients", "visite.example.it", "tls"),
+        ("cup_in", "CUP, 0.0.0.0:6661", "none"),
+        ("cup_out", "CUP, cup.example.it:6661", "none"),
+        ("mail", "mail.example.it", "none"),
+        ("sms", "sms.example.it", "tls"),
+        ("fse", "fse.example.it", "tls"),
+        ("database", "db.example.it", "none"),
+        ("time_stamp", "tsa.example.it", "sealed"),
+        ("turn", "turn.example.it:5349", "media"),
+        ("backup", "/backup", "sealed"),
+    ]
+    assert flows_of(Settings(data_dir=Path("x")), []) == [
+        Flow(Recipient.PATIENTS, "127.0.0.1", Protection.LOCAL),
+        Flow(Recipient.DATABASE, "", Protection.LOCAL),
+    ]
