@@ -70,7 +70,7 @@ async def test_a_changed_file_is_found_without_network(
 ) -> None:  # fmt: skip
     await play(database, await make_visit(cast.toscana))
     page = await open_page(chromium, live_server, cast.toscana.auditor)
-    await page.goto(f"{live_server}/sessions/verify")
+    await page.get_by_test_id("log-verify-link").click()
     await expect(page.get_by_test_id("log-verify-submit")).to_be_enabled()
     good, bad, note = tmp_path / "good.zip", tmp_path / "bad.zip", tmp_path / "note.txt"
     good.write_bytes(await (await page.request.get(f"{live_server}/sessions/log.zip")).body())
