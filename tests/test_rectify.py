@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from server.audit import Act
 from server.cup.booking import Field
@@ -35,6 +35,9 @@ from server.sources import Outgoing
 from server.subjects.finding import find_patients
 from tests.conftest import Cast, MakeVisit
 from tests.test_subjects import accanto, load_acts
+from tests.visitors import Site, site
+
+__all__ = ["site"]
 
 NOW = datetime.now(UTC)
 CODE = "RSSRSO48C52D612H"
@@ -199,6 +202,32 @@ def test_cup_is_told_which_fields_and_no_value() -> None:
     task = render_rectification(event, words)
     assert task is not None
     assert (task["code"], task["description"]) == ({"text": "Corrected"}, "phone email")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        (EventState.NO_ROUTE, "", "Il CUP da qui non lo sa"),
+        (EventState.DELIVERED, "not_wanted", "Il CUP da qui non lo sa"),
+        (EventState.DELIVERED, "", "Il CUP è stato avvisato"),
+    ],
+)
+async def test_the_desk_sees_what_was_corrected_and_whether_cup_knows(
+    site: Site, keyring: Keyring, cast: Cast, make_visit: MakeVisit, state: EventState,
+    reason: str, words: str,
+) -> None:  # fmt: skip
+    visit = await make_visit(cast.toscana, identity=ROSA)
+    desk = await site.staff(cast.toscana.desk)
+    before = await desk.get(f"/desk/visits/{visit.id}")
+    await change(site.database, keyring, visit, {Field.PHONE: "055 1234567"})
+    async with site.database.begin(visit.organisation_id) as session:
+        await session.execute(update(OutboxEvent).values(state=state, reason=reason))
+
+    page = await desk.get(f"/desk/visits/{visit.id}")
+
+    assert "desk-corrected" not in before.text
+    assert "Dati corretti su richiesta del paziente" in page.text
+    assert words in page.text
 
 
 # ---- the command -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from server.auth import actor_of
 from server.db import OrganisationId, count_changed
 from server.desk.board import Line
 from server.desk.contact import Contact, contact_of, read_contact
+from server.desk.corrected import load_correction
 from server.desk.lines import load_visit_line, today
 from server.desk.linetests import load_told_tests
 from server.desk.views import say_line
@@ -287,6 +288,7 @@ async def _render(
         code=link.spoken_code if link and shown == "code" else "",
         full_link=f"{address}#{link.fragment}" if link and shown == "link" else "",
         contact=contact or contact_of(line.identity),
+        correction=await load_correction(session, visit),
         justification=await open_justification(request.app[KEYRING], session, visit),
         messages=await _load_messages(session, visit),
         can_resend=can_resend(line, now_of(request)),
