@@ -89,12 +89,12 @@ class VisitSummary(OwnedByOrganisation, Base):
 
     __table_args__ = (
         Index("ix_visit_summary_start", "organisation_id", "start", "visit_id"),
-        Index("ix_visit_summary_clinic", "organisation_id", "clinic_id", "start"),
-        Index("ix_visit_summary_clinician", "organisation_id", "clinician_id", "start"),
-        Index("ix_visit_summary_outcome", "organisation_id", "outcome", "start"),
-        Index("ix_visit_summary_state", "organisation_id", "state", "start"),
-        Index("ix_visit_summary_verdict", "organisation_id", "verdict", "start"),
-        Index("ix_visit_summary_problem", "organisation_id", "has_problem", "start"),
+        Index("ix_visit_summary_clinic", "organisation_id", "clinic_id", "start", "visit_id"),
+        Index("ix_visit_summary_clinician", "organisation_id", "clinician_id", "start", "visit_id"),
+        Index("ix_visit_summary_outcome", "organisation_id", "outcome", "start", "visit_id"),
+        Index("ix_visit_summary_state", "organisation_id", "state", "start", "visit_id"),
+        Index("ix_visit_summary_verdict", "organisation_id", "verdict", "start", "visit_id"),
+        Index("ix_visit_summary_problem", "organisation_id", "has_problem", "start", "visit_id"),
         Index("ix_visit_summary_problem_at", "organisation_id", "problem_at"),
     )
 

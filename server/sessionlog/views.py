@@ -126,7 +126,7 @@ async def show_session(request: web.Request) -> web.StreamResponse:
         values = await _load_values(session, request.app[KEYRING], sight, timeline)
         measured = await load_measured(session, visit.id) if sight.has_line else None
         acknowledged = await load_acknowledged(session, [visit.id])
-        proofs = await load_proofs(session, visit.id) if sight.has_proofs else {}
+        proofs = await load_proofs(session, visit) if sight.has_proofs else {}
     return request.app[PAGES].render(
         request,
         "staff/sessions_visit.html",

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +23,7 @@ from server.keyring import Keyring
 from server.models import LogEntry, LogHead, SummaryHead, VisitSummary
 from server.summary.problems import unpack_problems
 from server.summary.row import load_facts, make_row
-from server.summary.told import Heard, Told, parse_heard
+from server.summary.told import TOLD_COLUMNS, Heard, Told, parse_heard
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,6 @@ _EVERY_SECONDS: Final = 0.3
 _PAUSE_SECONDS: Final = 10.0
 _MOST_AT_ONCE: Final = 4096
 _TABLE: Final = Base.metadata.tables[VisitSummary.__tablename__]
-_TOLD: Final = tuple(each.name for each in fields(Told) if each.name != "problems")
 
 
 class Summaries:
@@ -138,7 +136,7 @@ async def _fold(
 def _told_of(row: Any) -> Told:
     if row is None:
         return Told()
-    told = Told(**{name: getattr(row, name) for name in _TOLD})
+    told = Told(**{name: getattr(row, name) for name in TOLD_COLUMNS})
     told.problems = set(unpack_problems(row.problems))
     return told
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from server.line.measured import Cause, Outage, Seat
 from server.models import Appointment, CallInterval, CallOutage, Visit
 from server.sealed import open_details, open_identity
 from server.summary.problems import pack_problems
-from server.summary.told import Heard, Told
+from server.summary.told import TOLD_COLUMNS, Heard, Told
 
 _MINUTE: Final = timedelta(minutes=1)
 _LONGEST_NAME: Final = 64
@@ -86,7 +86,7 @@ def make_row(facts: Facts, told: Told, known: Any) -> dict[str, Any]:
     visit, appointment = facts.visit, facts.visit.appointment
     told.notice_wait(appointment.start)
     since, until = told.waiting_at, told.admitted_at or told.closed_at
-    row = asdict(told) | {
+    row: dict[str, Any] = {name: getattr(told, name) for name in TOLD_COLUMNS} | {
         "visit_id": visit.id,
         "organisation_id": visit.organisation_id,
         "start": appointment.start,

@@ -8,7 +8,7 @@ latest, not the last heard.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -81,6 +81,10 @@ class Told:
         since, until = self.waiting_at, self.admitted_at or self.closed_at
         if since and until and until - max(since, start) >= _LONG_WAIT:
             self.notice(Problem.LONG_WAIT, until)
+
+
+TOLD_COLUMNS: Final = tuple(each.name for each in fields(Told) if each.name != "problems")
+"""As they are; the problems are packed."""
 
 
 def _first(name: str) -> Callable[[Told, Heard], None]:

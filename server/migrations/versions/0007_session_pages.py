@@ -15,12 +15,12 @@ _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TIME = sa.DateTime(timezone=True)
 _INDICES = {
     "start": ["start", "visit_id"],
-    "clinic": ["clinic_id", "start"],
-    "clinician": ["clinician_id", "start"],
-    "outcome": ["outcome", "start"],
-    "state": ["state", "start"],
-    "verdict": ["verdict", "start"],
-    "problem": ["has_problem", "start"],
+    "clinic": ["clinic_id", "start", "visit_id"],
+    "clinician": ["clinician_id", "start", "visit_id"],
+    "outcome": ["outcome", "start", "visit_id"],
+    "state": ["state", "start", "visit_id"],
+    "verdict": ["verdict", "start", "visit_id"],
+    "problem": ["has_problem", "start", "visit_id"],
     "problem_at": ["problem_at"],
 }
 
