@@ -32,6 +32,7 @@ from server import (
     quality,
     ratings,
     ready,
+    regional,
     reporting,
     retention,
     sessionexport,
@@ -54,6 +55,7 @@ from server.cup.fhir import poll as fhir_poll
 from server.cup.hl7v2 import mllp
 from server.cup.outbox import delivery
 from server.db import COMMAND_SECONDS, Database
+from server.figures import FIGURES, KeptFigures
 from server.fse import delivery as fse_delivery
 from server.keyring import load_keyring
 from server.leader import LEADER, Leader, lease_of
@@ -102,6 +104,7 @@ _FEATURES = (
     fse,
     quality,
     ratings,
+    regional,
     desk,
     intake,
     witness,
@@ -175,6 +178,7 @@ def _put_services(
     app[ALARMS] = Alarms(app[DATABASE], app[CLOCK])
     app[KEYRING].on_broken = app[ALARMS].sound
     app[ORIGINS] = frozenset({settings.base_url, own_url or settings.base_url})
+    app[FIGURES] = KeptFigures()
     app[READINESS] = Readiness(app[DATABASE])
     app[login.THROTTLES] = login.Throttles()
     app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)

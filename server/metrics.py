@@ -25,6 +25,7 @@ from server.alarms import ALARMS
 from server.auth import PUBLIC, Route
 from server.db import EVERY_ORGANISATION, OrganisationId
 from server.errors import NotFound
+from server.figures import FIGURES, KeptFigures
 from server.leader import LEADER
 from server.models import (
     EventState,
@@ -53,6 +54,7 @@ async def show_metrics(request: web.Request) -> web.StreamResponse:
     if Part.DATABASE not in failing:
         async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
             families += await _load_families(session, now_of(request))
+            families += await _load_figures(session, request.app[FIGURES], now_of(request))
     registry = CollectorRegistry()
     registry.register(_Families(families))
     ProcessCollector(registry=registry)
@@ -227,6 +229,35 @@ async def _load_documents(
     for organisation_id, moment in oldest.items():
         age.add_metric([organisations[organisation_id]], (now - moment).total_seconds())
     return [documents, age]
+
+
+async def _load_figures(
+    session: AsyncSession, kept: KeptFigures, now: datetime
+) -> list[GaugeMetricFamily]:
+    """The figures of the last month that is settled; groups of fewer than five are not in them."""
+    of_group = ["organisation", "table", "group"]
+    month = GaugeMetricFamily(
+        "accanto_figures_month", "Month of the figures, as 202611.", labels=["organisation"]
+    )
+    visits = GaugeMetricFamily("accanto_figures_visits", "Visits of a group.", labels=of_group)
+    good = GaugeMetricFamily(
+        "accanto_figures_good_visits", "Of these in time, or with a suitable line.", labels=of_group
+    )
+    middle = GaugeMetricFamily(
+        "accanto_figures_median", "Median of days or minutes of a group.", labels=of_group
+    )
+    for organisation in list(await session.scalars(select(Organisation))):
+        its_month, tables = await kept.load(session, organisation.id, now)
+        month.add_metric([organisation.code], its_month.year * 100 + its_month.number)
+        for table in tables.values():
+            for row in table.rows:
+                labels = [organisation.code, table.name.value, row.key or "unknown"]
+                visits.add_metric(labels, row.count)
+                if row.good is not None:
+                    good.add_metric(labels, row.good)
+                if row.middle is not None:
+                    middle.add_metric(labels, row.middle)
+    return [month, visits, good, middle]
 
 
 def _gauge(name: str, help_: str, *labels: str, value: int | None = None) -> GaugeMetricFamily:

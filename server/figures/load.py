@@ -47,7 +47,7 @@ async def load_facts(
         VisitSummary.start < month.end,
     )
     named = select(Clinic.id, Clinic.name).where(Clinic.organisation_id == organisation)
-    clinics = dict((await session.execute(named)).tuples().all())
+    clinics = {row.id: row.name for row in await session.execute(named)}
     scores: dict[str, _Scores] = {}
     ratings = await session.execute(
         select(Rating.visit_id, Rating.seat, Rating.visit_score, Rating.line_score)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.auth import CLINICIAN, PATIENT, Route
+from server.audit import Act, leaves
+from server.auth import CLINICIAN, MANAGER, PATIENT, Route
 from server.ratings.acts import take_from_clinician, take_from_patient
+from server.ratings.sentences import list_sentences
 
 ROUTES: Final = (
     Route("POST", "/v/{locator}/rating", take_from_patient, PATIENT),
     Route("POST", "/visits/{visit_id}/rating", take_from_clinician, CLINICIAN),
+    Route("GET", "/ratings", list_sentences, MANAGER, leaves(Act.FIGURES_READ)),
 )
