@@ -19,6 +19,7 @@ from server.audit import Act, Entry, append
 from server.auth import actor_of
 from server.db import Database, OrganisationId
 from server.errors import Unavailable
+from server.i18n import ROME
 from server.logexport import settle_log, write_log_bundle
 from server.logexport.kept import read_note
 from server.logsigner.client import SignerProcess
@@ -69,8 +70,13 @@ async def show_head(request: web.Request) -> web.StreamResponse:
         body=body,
         head=head,
         key=verifier.text() if verifier else "",
-        now=now_of(request),
+        signed_on=_write_moment(head.signed_at) if head else "",
+        printed_on=_write_moment(now_of(request)),
     )
+
+
+def _write_moment(moment: datetime) -> str:
+    return f"{moment.astimezone(ROME):%d/%m/%Y, %H:%M:%S}"
 
 
 async def download_log(request: web.Request) -> web.StreamResponse:
