@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +40,8 @@ from server.demo.day import (
 from server.errors import CommandFailed
 from server.passwords import hash_password
 from server.sources import SourceSettings
+
+pytestmark = pytest.mark.timeout(400)
 
 ROME = ZoneInfo("Europe/Rome")
 KEYS = {
@@ -69,42 +72,57 @@ def running_demo(folder: Path, *arguments: str) -> Iterator[tuple[dict[str, Any]
     assert process.returncode == 0
 
 
-def test_demo_announces_itself_stops_cleanly_and_resumes_the_same(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A demonstration that was made, looked at and stopped."""
 
-    with running_demo(folder, "--port", "0") as (first, rest):
-        assert set(first) == KEYS
-        assert first["patient_url"].startswith(first["base_url"] + "/v/")
-        assert "#" in first["patient_url"]
-        date.fromisoformat(first["patient_birth_date"])
-        assert urlopen(first["base_url"] + "/healthz").status == 200  # noqa: S310
-        assert urlopen(first["patient_url"].partition("#")[0]).status == 200  # noqa: S310
-        assert Path(first["data_dir"]) == folder
-        hash_password(first["clinician_password"])
-    assert rest == []
-    before = Installation(folder).succeed("appointments", "--json")
+    folder: Path
+    announced: dict[str, Any]
+    rest: list[str]
+    while_running: bytes
+    """Everything that was in the folder."""
 
-    with running_demo(folder) as (second, _):
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("made") / "demo"
+    with running_demo(folder, "--port", "0") as (announced, rest):
+        assert urlopen(announced["base_url"] + "/healthz").status == 200  # noqa: S310
+        assert urlopen(announced["patient_url"].partition("#")[0]).status == 200  # noqa: S310
+        while_running = read_folder(folder)
+    return Made(folder, announced, rest, while_running)
+
+
+def test_demo_announces_itself_stops_cleanly_and_resumes_the_same(made: Made) -> None:
+    first = made.announced
+    assert set(first) == KEYS
+    assert first["patient_url"].startswith(first["base_url"] + "/v/")
+    assert "#" in first["patient_url"]
+    date.fromisoformat(first["patient_birth_date"])
+    assert Path(first["data_dir"]) == made.folder
+    hash_password(first["clinician_password"])
+    assert made.rest == []
+    before = Installation(made.folder).succeed("appointments", "--json")
+
+    with running_demo(made.folder) as (second, _):
         assert second == first
 
-    assert Installation(folder).succeed("appointments", "--json") == before
+    assert Installation(made.folder).succeed("appointments", "--json") == before
 
 
-def test_folder_of_a_demo_holds_no_name_of_a_patient_and_no_secret(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
-    with running_demo(folder, "--port", "0") as (announced, _):
-        running = read_folder(folder)
-    everything = running + read_folder(folder)
+def test_folder_of_a_demo_holds_no_name_of_a_patient_and_no_secret(made: Made) -> None:
+    everything = made.while_running + read_folder(made.folder)
 
     for person in (people.ROSA, *people.PATIENTS, *month.PATIENTS):
         for text in (person.family_name, codice_fiscale_of(person), person.address):
             assert text.encode() not in everything, text
-    secret = announced["patient_url"].partition("#")[2]
+    secret = made.announced["patient_url"].partition("#")[2]
     for text in (
         secret,
         secret[:26],
-        announced["clinician_password"],
+        made.announced["clinician_password"],
         "gonfiore alle caviglie",
+        "prendere due autobus",
         "000 100",
     ):
         assert text.encode() not in everything, text

@@ -94,9 +94,9 @@ _ENDINGS: Final = (
 )
 _COMPANIONS: Final = ("", "", "mio figlio", "", "la badante", "", "")
 _RATINGS: Final = (
-    ("good", "Mi sono trovata bene, non ho dovuto prendere due autobus."), ("", ""),
+    ("good", "Comodo: non ho dovuto prendere due autobus."), ("", ""),
     ("good", "Tutto chiaro."), ("fair", "All'inizio non trovavo il link."), ("", ""),
-    ("good", "La dottoressa è stata gentile."), ("poor", "Non si sentiva quasi niente."),
+    ("good", "Molta gentilezza."), ("poor", "Preferisco venire in ambulatorio."),
 )  # fmt: skip
 _TABLE: Final = """\
 Bruschi|Teresa|F|1943-03-18|Firenze|Via Aretina 201, 50136 Firenze
@@ -104,19 +104,19 @@ Lombardi|Enzo|M|1938-07-02|Prato|Via Roma 88, 59100 Prato
 Cappelli|Norma|F|1947-01-25|Empoli|Via Ridolfi 12, 50053 Empoli
 Matteini|Sergio|M|1955-10-09|Firenze|Via Baracca 31, 50127 Firenze
 Vignoli|Fiorenza|F|1951-05-30|Pistoia|Via Atto Vannucci 6, 51100 Pistoia
-Rosi|Giancarlo|M|1944-08-14|Siena|Via Senese 140, 50124 Firenze
+Rosselli|Giancarlo|M|1944-08-14|Siena|Via Senese 140, 50124 Firenze
 Parenti|Adele|F|1939-12-21|Firenze|Via Ghibellina 77, 50122 Firenze
 Mugnai|Piera|F|1960-04-04|Arezzo|Via Petrarca 19, 52100 Arezzo
-Sarti|Oriano|M|1949-02-11|Scandicci|Via Pisana 260, 50018 Scandicci
+Sartini|Oriano|M|1949-02-11|Scandicci|Via Pisana 260, 50018 Scandicci
 Bellini|Clara|F|1957-09-27|Lucca|Viale Manfredo Fanti 8, 50137 Firenze
 Corsini|Livio|M|1946-06-16|Fiesole|Via Faentina 170, 50014 Fiesole
 Tanini|Wilma|F|1941-11-05|Prato|Via Pistoiese 95, 59100 Prato
-Nardi|Osvaldo|M|1953-03-08|Empoli|Via Carrucci 40, 50053 Empoli
-Gelli|Rina|F|1936-10-30|Firenze|Via dell'Agnolo 55, 50122 Firenze
+Nardini|Osvaldo|M|1953-03-08|Empoli|Via Carrucci 40, 50053 Empoli
+Gellini|Rina|F|1936-10-30|Firenze|Via dell'Agnolo 55, 50122 Firenze
 Marini|Tullio|M|1958-01-13|Pisa|Via Maragliano 71, 50144 Firenze
 Puccini|Edda|F|1945-07-19|Livorno|Via Allori 10, 50127 Firenze
 Bandini|Loris|M|1962-12-02|Pistoia|Corso Amendola 33, 51100 Pistoia
-Fanti|Ornella|F|1950-08-23|Firenze|Via di Novoli 64, 50127 Firenze
+Fantoni|Ornella|F|1950-08-23|Firenze|Via di Novoli 64, 50127 Firenze
 """
 PATIENTS: Final = tuple(people.parse_person(line) for line in _TABLE.splitlines())
 """Each comes twice."""

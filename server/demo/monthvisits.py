@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import cycle
 from typing import Final
 
 from server.demo import people
@@ -12,6 +13,7 @@ from server.demo.day import Slot
 from server.demo.lines import Outage, Quality, measure_line
 from server.demo.month import Ending, MonthVisit, Session
 from server.demo.stage import (
+    PATIENT_BROWSERS,
     Doctor,
     Happening,
     Scene,
@@ -50,7 +52,7 @@ _DROPS: Final[Mapping[Ending, tuple[tuple[float, float, Cause], ...]]] = {
     Ending.WEAK_LINE: (
         (3.0, 25, Cause.NETWORK_DOWN), (6.5, 48, Cause.PATH_LOST), (10.0, 66, Cause.NETWORK_DOWN),
     ),
-    Ending.LINE_LOST: ((4.2, 31, Cause.NETWORK_DOWN), (6.0, 540, Cause.NETWORK_DOWN)),
+    Ending.LINE_LOST: ((4.2, 31, Cause.NETWORK_DOWN), (6.0, 479, Cause.NETWORK_DOWN)),
 }  # fmt: skip
 """Minute, seconds, cause."""
 _QUALITIES: Final = {
@@ -66,6 +68,7 @@ _SUITABILITIES: Final = {
 _CONVERTED: Final = frozenset({Ending.WEAK_LINE, Ending.EXAM_NEEDED, Ending.PATIENT_CHOICE})
 _FAILED: Final = {Ending.LINE_LOST: "weak_line", Ending.PATIENT_DEVICE: "patient_device"}
 _LATE_MINUTES: Final = 10
+_OF_A_BAD_LINE: Final = "La linea cadeva e la voce andava e veniva."
 
 
 async def hold_month(
@@ -92,13 +95,14 @@ async def hold_month(
 
 async def _hold_session(stage: Stage, session: Session, secrets_of: SecretsOf) -> None:
     username = session.clinician.username
+    browsers = cycle(PATIENT_BROWSERS)
     async with stage.browser() as browser:
         doctor = Doctor(stage, browser, username, *secrets_of(username))
         for planned in session.visits:
             if planned.ending is Ending.CANCELLED:
                 continue
             visit = await stage.load_visit(planned.slot.booking_code)
-            async with stage.browser() as patient:
+            async with stage.browser(next(browsers)) as patient:
                 scene = Scene(stage, planned.slot, visit, patient, browser)
                 await _hold(scene, planned, doctor)
 
@@ -123,9 +127,9 @@ async def _hold(scene: Scene, planned: MonthVisit, doctor: Doctor) -> None:
     if ending not in _FAILED:
         scene.at(began + _ENDS_AT + 1)
         await doctor.sign(scene)
-    if planned.score:
+    if planned.score and ending is not Ending.PATIENT_DEVICE:
         scene.at(began + _ENDS_AT + 2.5)
-        await _rate(scene, planned)
+        await _rate(scene, planned, doctor)
 
 
 async def _wait_in_vain(scene: Scene, doctor: Doctor) -> None:
@@ -164,28 +168,29 @@ async def _talk(scene: Scene, planned: MonthVisit, began: float) -> None:
         await scene.tell(*proofs)
         scene.at(began + 0.5)
         await scene.confirm()
-    await scene.tell(*_drops_of(scene, ending, began))
+    await scene.tell(*_drops_of(ending, began))
     if ending not in _FAILED:
         scene.at(began + _ENDS_AT - 1)
         notes = _NOTES[scene.slot.service.clinic_code]
         text = _IN_PERSON if ending in _CONVERTED else notes[len(scene.visit.id) % len(notes)]
         await scene.save_note({Section.FINDINGS: text})
     end = began + _ENDS_AT
-    await scene.tell((end, leave(PATIENT_SEAT)), (end, leave(CLINICIAN_SEAT)))
+    if ending is not Ending.LINE_LOST:
+        await scene.tell((end, leave(PATIENT_SEAT)))
+    await scene.tell((end, leave(CLINICIAN_SEAT)))
     if ending is not Ending.PATIENT_DEVICE:
         await _bring_measures(scene, ending, began)
     scene.at(end + 0.5)
     await _finish(scene, planned)
 
 
-def _drops_of(scene: Scene, ending: Ending, began: float) -> list[Happening]:
+def _drops_of(ending: Ending, began: float) -> list[Happening]:
+    """The last of a line that is lost has no return."""
     happenings: list[Happening] = []
     for minute, seconds, _ in _DROPS.get(ending, ()):
         happenings.append((began + minute, drop(PATIENT_SEAT)))
-        back = began + minute + seconds / 60
-        if back < began + _ENDS_AT:
-            happenings.append((back, come_back(PATIENT_SEAT)))
-    return happenings
+        happenings.append((began + minute + seconds / 60, come_back(PATIENT_SEAT)))
+    return happenings[:-1] if ending is Ending.LINE_LOST else happenings
 
 
 async def _bring_measures(scene: Scene, ending: Ending, began: float) -> None:
@@ -217,8 +222,10 @@ async def _finish(scene: Scene, planned: MonthVisit) -> None:
     await scene.finish("completed", suitability=stated, present=present)
 
 
-async def _rate(scene: Scene, planned: MonthVisit) -> None:
+async def _rate(scene: Scene, planned: MonthVisit, doctor: Doctor) -> None:
     said = {"visit": planned.score, "line": "good", "words": planned.words}
     if planned.ending in _QUALITIES:
-        said["line"] = "poor"
+        said = {"visit": "fair", "line": "poor", "words": _OF_A_BAD_LINE}
     await scene.patient.post(f"{scene.patient_url}/rating", **said)
+    await scene.doctor.post(f"{scene.doctor_url}/rating", visit="good", line=said["line"])
+    doctor.see()

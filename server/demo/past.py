@@ -10,7 +10,7 @@ from typing import Final
 from server.demo.cases import Case
 from server.demo.day import Slot
 from server.demo.lines import Quality, measure_line
-from server.demo.stage import Doctor, Scene, SecretsOf, Stage, join, leave, prove
+from server.demo.stage import PATIENT_BROWSERS, Doctor, Scene, SecretsOf, Stage, join, leave, prove
 from server.joinlink import derive_report_code
 from server.models import ReportCode
 from server.report.keep import load_reports
@@ -36,7 +36,7 @@ async def hold_past_visits(
                 browser = await stack.enter_async_context(stage.browser())
                 doctors[username] = Doctor(stage, browser, username, *secrets_of(username))
             doctor, visit = doctors[username], await stage.load_visit(slot.booking_code)
-            async with stage.browser() as patient:
+            async with stage.browser(PATIENT_BROWSERS[0]) as patient:
                 scene = Scene(stage, slot, visit, patient, doctor.browser)
                 await _hold(scene, case, doctor)
 

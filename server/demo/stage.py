@@ -48,6 +48,17 @@ from signaling.messages import (
 
 Happening = tuple[float, RoomEvent]
 """Minutes from the booked time, and what happens in the room."""
+DESK_BROWSER: Final = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/142.0.0.0 Safari/537.36"
+)
+PATIENT_BROWSERS: Final = (
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/142.0.0.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
+    "Gecko) Version/26.0 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:145.0) Gecko/20100101 Firefox/145.0",
+)
 _OURS: Final = {"Sec-Fetch-Site": "same-origin"}
 _JSON: Final = {**_OURS, "Accept": "application/json"}
 _STAYS_LOGGED_IN: Final = SESSION_IDLE - timedelta(minutes=2)
@@ -83,10 +94,10 @@ class Stage:
             await runner.cleanup()
 
     @asynccontextmanager
-    async def browser(self) -> AsyncIterator[Browser]:
-        """Cookies of its own."""
-        jar = aiohttp.CookieJar(unsafe=True)
-        async with aiohttp.ClientSession(cookie_jar=jar) as session:
+    async def browser(self, name: str = DESK_BROWSER) -> AsyncIterator[Browser]:
+        """Cookies of its own; ``name`` is what it calls itself."""
+        jar, headers = aiohttp.CookieJar(unsafe=True), {"User-Agent": name}
+        async with aiohttp.ClientSession(cookie_jar=jar, headers=headers) as session:
             yield Browser(session, self.origin)
 
     async def load_visit(self, booking_code: str) -> Visit:
