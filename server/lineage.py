@@ -33,6 +33,8 @@ class Breach(StrEnum):
     """Fewer entries than were signed."""
     FORKED = "forked"
     """As many, but others."""
+    LOST = "lost"
+    """Signed once, but not by the signer that is here: its folder was lost, or is elsewhere."""
     BROKEN = "broken"
     """The signer's own files do not agree with each other."""
 
@@ -64,6 +66,12 @@ class Torn:
                     f"The session log of {self.code} is not the one that was signed: 'accanto log "
                     "export' and 'accanto log verify' say where"
                 )
+            case Breach.LOST:
+                return (
+                    f"The session log of {self.code} was signed by a signer that is not here: put "
+                    "its folder (log_signer_dir) back. If it is lost, two administrators say it "
+                    f"with 'accanto log accept --organisation {self.code}'"
+                )
             case Breach.BROKEN:
                 return f"The files of the signer of the session log of {self.code} are damaged"
 
@@ -83,17 +91,19 @@ async def _look(database: Database, folder: Path, body: Organisation) -> Torn | 
         last = await asyncio.to_thread(Memory(folder / organisation).load_last)
     except (MemoryBroken, ValueError):
         return Torn(organisation, body.code, Breach.BROKEN, 0, 0)
-    if last is None:
-        return None
     async with database.read(organisation) as session:
         size = (await session.get_one(LogHead, organisation)).size
         breach = await _compare(session, organisation, size, last)
-    return Torn(organisation, body.code, breach, size, last.size) if breach else None
+    signed = last.size if last else 0
+    return Torn(organisation, body.code, breach, size, signed) if breach else None
 
 
 async def _compare(
-    session: AsyncSession, organisation: OrganisationId, size: int, last: Checkpoint
+    session: AsyncSession, organisation: OrganisationId, size: int, last: Checkpoint | None
 ) -> Breach | None:
+    if last is None:
+        is_signed = await session.scalar(select(LogCheckpoint.size).limit(1)) is not None
+        return Breach.LOST if is_signed else None
     if size < last.size:
         return Breach.BEHIND
     try:
@@ -144,6 +154,7 @@ def _count_generations(folder: Path, organisation: OrganisationId) -> int:
 
 def _begin_anew(folder: Path, organisation: OrganisationId, generation: int, origin: str) -> None:
     memory = Memory(folder / organisation)
-    memory.folder.rename(folder / f"{organisation}.{generation - 1}")
+    if memory.folder.exists():
+        memory.folder.rename(folder / f"{organisation}.{generation - 1}")
     with memory.locked(origin):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +69,19 @@ async def test_log_that_was_changed_is_not(
         await session.execute(text(change))
 
     assert await find(log) == [found]
+
+
+async def test_log_whose_signer_is_elsewhere_gets_no_other_key(log: Log) -> None:
+    elsewhere = log.memory.folder.rename(log.folder / "elsewhere")
+    assert await find(log) == [(Breach.LOST, 300, 0)]
+
+    await log.write(1)
+    (complaint,) = await log.settle()
+    assert "lost" in complaint
+    shutil.rmtree(log.memory.folder)
+    elsewhere.rename(log.memory.folder)
+    assert await find(log) == []
+    assert await log.settle() == []
 
 
 async def test_memory_that_is_damaged_is_said(log: Log) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.db import Database, OrganisationId
@@ -27,17 +29,17 @@ async def sign_checkpoint(
 ) -> str | None:
     """The newest checkpoint of a log: signed now if it has grown, nothing if it is empty.
 
-    :raises Refusal: the rows do not continue what was signed: ``rollback`` or ``fork``.
+    What another process signs meanwhile looks like a refusal: it is asked again.
+
+    :raises Refusal: the rows do not continue what was signed (``rollback`` or ``fork``), or this
+        signer has never seen a log that is signed already (``lost``).
     :raises LookupError: rows are missing.
     :raises SignerLost: the signer does not answer.
     """
-    for _ in range(_TRIES):
-        try:
+    for _ in range(_TRIES - 1):
+        with suppress(Refusal):
             return await _sign(database, signer, realm, organisation, now)
-        except Refusal as refusal:
-            if refusal.word not in {"moved", "gap"}:
-                raise
-    raise Refusal("moved", 0)
+    return await _sign(database, signer, realm, organisation, now)
 
 
 async def _sign(
@@ -48,10 +50,13 @@ async def _sign(
     now: datetime,
 ) -> str | None:
     async with database.read(organisation) as session:
-        head = await session.get_one(LogHead, organisation)
         code = (await session.get_one(Organisation, organisation)).code
-        known = await signer.ask(op="head", log=organisation, origin=f"{realm}/log/{code}")
-        signed: int = known["size"]
+    known = await signer.ask(op="head", log=organisation, origin=f"{realm}/log/{code}")
+    signed: int = known["size"]
+    async with database.read(organisation) as session:
+        if not signed and await session.scalar(select(LogCheckpoint.size).limit(1)) is not None:
+            raise Refusal("lost", 0)
+        head = await session.get_one(LogHead, organisation)
         root = b64encode(Frontier.decode(head.size, head.frontier).root()).decode()
         if head.size < signed:
             raise Refusal("rollback", signed)
