@@ -25,6 +25,7 @@ from server.pages import Pages
 from server.sealed import open_identity
 from server.subjects.content import PersonCopy, VisitCopy
 from server.subjects.gathering import VisitGatherer, load_visits
+from server.subjects.pages import stamp
 from server.terms import load_terms
 
 FORMAT: Final = "accanto-person-1"
@@ -85,7 +86,7 @@ class CopyWriter:
     def _write_page(self, copy: PersonCopy) -> str:
         language = copy.identity.language or DEFAULT_LANGUAGE
         words = self._pages.translators[language]
-        return self._pages.write(words, "subjects/copy.html", copy=copy)
+        return self._pages.write(words, "subjects/copy.html", copy=copy, stamp=stamp)
 
     async def _note(self, patient: Patient, copy: PersonCopy, now: datetime) -> None:
         """One line for each visit, so that the patient sees it among who opened her data."""

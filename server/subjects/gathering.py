@@ -137,7 +137,7 @@ class VisitGatherer:
             suitability=visit.suitability or "",
             consents=[_answered(row) for row in await self._load(Consent, Consent.answered_at)],
             messages=[
-                _told(row) for row in await self._load(PatientMessage, PatientMessage.due_at)
+                _told(row) for row in await self._load(PatientMessage, PatientMessage.created_at)
             ],
             browsers=[
                 Browser(opened_at=row.claimed_at, ended_at=row.ended_at)

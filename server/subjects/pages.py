@@ -53,7 +53,7 @@ async def show_facts(request: web.Request) -> web.StreamResponse:
             request.app[SETTINGS], request.app[KEYRING], session, actor.organisation, now
         )
     return request.app[PAGES].render(
-        request, "subjects/facts.html", actor=actor, now=now, stamp=_stamp, facts=facts
+        request, "subjects/facts.html", actor=actor, now=now, stamp=stamp, facts=facts
     )
 
 
@@ -72,6 +72,7 @@ async def show_consents(request: web.Request) -> web.StreamResponse:
         request,
         "subjects/consents.html",
         actor=actor,
+        stamp=stamp,
         back=f"/desk/visits/{visit.id}" if is_desk else f"/visits/{visit.id}",
         identity=identity,
         history=history,
@@ -131,5 +132,6 @@ def tell_answers(consents: Sequence[Consent]) -> list[Told]:
     return told
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
+    """``26/11/2026 10:40``, in Europe/Rome."""
     return moment.astimezone(ROME).strftime("%d/%m/%Y %H:%M")
