@@ -18,7 +18,7 @@ from server.keyring import Keyring
 from server.line.history import merge_breaks
 from server.line.measured import Cause, Outage, Seat
 from server.models import Appointment, CallInterval, CallOutage, Visit
-from server.sealed import open_details, open_identity
+from server.sealed import open_details, open_identity, warm_keys
 from server.summary.problems import pack_problems
 from server.summary.told import TOLD_COLUMNS, Heard, Told
 
@@ -67,6 +67,7 @@ async def load_facts(
         )
     )
     told = {visit_id: {entry.word for entry in entries} for visit_id, entries in heard.items()}
+    await warm_keys(keyring, session, (row for row in visits if told[row.id] & _OF_BOOKING))
     ended = [visit.id for visit in visits if told[visit.id] & _OF_MEASURES]
     paths = await _load_paths(session, ended)
     breaks = await _load_broken_seconds(session, ended)
