@@ -15,7 +15,17 @@ from aiohttp import web
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.audit import Act, ActorRole, Entry, append
+from server.audit import (
+    Act,
+    ActorRole,
+    Entry,
+    Fact,
+    append,
+    append_alone,
+    leaves,
+    leaves_none,
+    may_leave,
+)
 from server.auth import CLINICIAN, Actor, Route, actor_of
 from server.caseload import (
     LATE_CHOICES,
@@ -100,6 +110,9 @@ async def show_agenda(request: web.Request) -> web.StreamResponse:
             (one, await open_identity(request.app[KEYRING], session, one.visit.appointment.patient))
             for one in unsigned
         ]
+    facts: dict[str, Fact] = {"list": "agenda", "visits": len(rows) + len(to_sign)}
+    entry = Entry(now, Act.LIST_OPENED, ActorRole.CLINICIAN, actor.id, facts=facts)
+    await append_alone(request.app[DATABASE], actor.organisation, entry)
     return request.app[PAGES].render(
         request,
         "staff/agenda.html",
@@ -292,8 +305,28 @@ def _say(words: Translator, visit: Visit, chip: Chip, now: datetime) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", "/agenda", show_agenda, CLINICIAN),
-    Route("GET", "/agenda/states", send_states, CLINICIAN),
-    Route("POST", "/agenda/late", announce_late, CLINICIAN),
-    Route("POST", "/visits/{visit_id}/late", announce_late_to_one, CLINICIAN),
+    Route("GET", "/agenda", show_agenda, CLINICIAN, leaves(Act.LIST_OPENED)),
+    Route(
+        "GET",
+        "/agenda/states",
+        send_states,
+        CLINICIAN,
+        leaves_none(
+            "states of the visits of a list whose opening is logged", opens={"check_in.answers"}
+        ),
+    ),
+    Route(
+        "POST",
+        "/agenda/late",
+        announce_late,
+        CLINICIAN,
+        may_leave(Act.LATE_ANNOUNCED, why="there may be nobody left to tell"),
+    ),
+    Route(
+        "POST",
+        "/visits/{visit_id}/late",
+        announce_late_to_one,
+        CLINICIAN,
+        leaves(Act.LATE_ANNOUNCED),
+    ),
 )

@@ -30,7 +30,10 @@ SESSION_IDLE: Final = timedelta(minutes=30)
 SESSION_LONGEST: Final = timedelta(hours=24)
 _SEEN_GRAIN: Final = timedelta(minutes=1)
 _TOKEN_BYTES: Final = 32
+_ELSEWHERE: Final = 300
+"""A GET that leads elsewhere has shown nothing."""
 _REFUSALS: Final = 400
+_FAILED: Final = 500
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -117,13 +120,18 @@ async def _handle(route: Route, request: web.Request) -> web.StreamResponse:
 
     :raises Unlogged: what was asked for must leave an entry, and has not: it is not served.
     """
+    is_read = request.method in {"GET", "HEAD"}
+    refusals = _ELSEWHERE if is_read else _REFUSALS
+    status = _FAILED
     with follow() as done:
         try:
             response = await route.handler(request)
-        except BaseException:
-            route.leaves.check(route.name, done, is_well=False)
+            status = response.status
+        except web.HTTPException as answer:
+            status = answer.status
             raise
-    route.leaves.check(route.name, done, is_well=response.status < _REFUSALS)
+        finally:
+            route.leaves.check(route.name, done, is_well=status < refusals, is_read=is_read)
     return response
 
 

@@ -24,6 +24,11 @@ class Footprint:
 _CURRENT: Final[ContextVar[Footprint | None]] = ContextVar("footprint", default=None)
 
 
+def is_followed() -> bool:
+    """Whether somebody will ask what is being done here: the work of a route or a command."""
+    return _CURRENT.get() is not None
+
+
 @contextmanager
 def follow() -> Iterator[Footprint]:
     """Collect what the block does, in the tasks that it starts too."""

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from server.addresses import client_of
-from server.audit import Act, ActorRole, Entry, append
+from server.audit import Act, ActorRole, Entry, append, leaves_none, may_leave
 from server.auth import (
     PUBLIC,
     SESSION_LONGEST,
@@ -315,11 +315,43 @@ async def choose_language(request: web.Request) -> web.StreamResponse:
     return response
 
 
+_SECOND_FACTOR: Final = {"user.totp_secret"}
+
 ROUTES: Final = (
-    Route("GET", "/login", show_login, PUBLIC),
-    Route("POST", "/login", log_in, PUBLIC),
-    Route("GET", "/login/code", show_code, PUBLIC),
-    Route("POST", "/login/code", check_code, PUBLIC),
-    Route("POST", "/logout", log_out, PUBLIC),
-    Route("POST", "/language", choose_language, PUBLIC),
+    Route("GET", "/login", show_login, PUBLIC, leaves_none("an empty form")),
+    Route(
+        "POST",
+        "/login",
+        log_in,
+        PUBLIC,
+        may_leave(
+            Act.LOGGED_IN,
+            Act.LOGIN_FAILED,
+            why="with a second factor the login is not done yet",
+            opens=_SECOND_FACTOR,
+        ),
+    ),
+    Route(
+        "GET",
+        "/login/code",
+        show_code,
+        PUBLIC,
+        leaves_none("one's own second factor", opens=_SECOND_FACTOR),
+    ),
+    Route(
+        "POST",
+        "/login/code",
+        check_code,
+        PUBLIC,
+        may_leave(
+            Act.LOGGED_IN,
+            Act.LOGIN_FAILED,
+            why="a login that is over leads back to its start",
+            opens=_SECOND_FACTOR,
+        ),
+    ),
+    Route(
+        "POST", "/logout", log_out, PUBLIC, may_leave(Act.LOGGED_OUT, why="nobody may be logged in")
+    ),
+    Route("POST", "/language", choose_language, PUBLIC, leaves_none("a cookie of the browser")),
 )

@@ -22,6 +22,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.alarms import ALARMS
+from server.audit import leaves_none
 from server.auth import PUBLIC, Route
 from server.db import EVERY_ORGANISATION, OrganisationId
 from server.errors import NotFound
@@ -267,4 +268,6 @@ def _gauge(name: str, help_: str, *labels: str, value: int | None = None) -> Gau
     return GaugeMetricFamily(name, help_, labels=[*_BY_SOURCE, *labels])
 
 
-ROUTES: Final = (Route("GET", "/metrics", show_metrics, PUBLIC),)
+ROUTES: Final = (
+    Route("GET", "/metrics", show_metrics, PUBLIC, leaves_none("numbers of processes and queues")),
+)

@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_request import FileField
 
-from server.audit import Act, ActorRole, Entry, append
+from server.audit import Act, ActorRole, Entry, append, leaves, leaves_none, may_leave
 from server.auth import CLINICIAN, Route, actor_of
 from server.errors import InvalidInput
 from server.models import User
@@ -102,7 +102,19 @@ async def _render(request: web.Request, problem: Refusal | str = "") -> web.Stre
 
 
 ROUTES: Final = (
-    Route("GET", "/signature", show_signature, CLINICIAN),
-    Route("POST", "/signature", save_signature, CLINICIAN),
-    Route("POST", "/signature/remove", forget_signature, CLINICIAN),
+    Route(
+        "GET",
+        "/signature",
+        show_signature,
+        CLINICIAN,
+        leaves_none("what one signs with oneself", opens={"signer.content"}),
+    ),
+    Route("POST", "/signature", save_signature, CLINICIAN, leaves(Act.SIGNER_CHANGED)),
+    Route(
+        "POST",
+        "/signature/remove",
+        forget_signature,
+        CLINICIAN,
+        may_leave(Act.SIGNER_REMOVED, why="there may be none"),
+    ),
 )

@@ -78,6 +78,12 @@ class Connection(AsyncAdapt_aiosqlite_connection):
     __slots__ = ()
     _cursor_cls = Cursor  # type: ignore[assignment]
 
+    def commit(self) -> None:
+        """A connection that is gone has committed nothing, and that driver would not say so."""
+        if self._connection._connection is None:
+            raise sqlite3.OperationalError("no active connection")
+        super().commit()
+
 
 class Module(AsyncAdapt_aiosqlite_dbapi):
     def connect(self, *arguments: Any, **options: Any) -> Connection:

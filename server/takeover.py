@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 from sqlalchemy import or_, select, update
 
-from server.audit import Act, Entry, Fact, append
+from server.audit import Act, Entry, Fact, append, may_leave
 from server.auth import CLINICIAN, Route, actor_of
 from server.caseload import STILL_TO_COME
 from server.db import count_changed
@@ -47,4 +47,12 @@ async def take(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther(f"/visits/{visit_id}")
 
 
-ROUTES: Final = (Route("POST", "/visits/{visit_id}/take", take, CLINICIAN),)
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/visits/{visit_id}/take",
+        take,
+        CLINICIAN,
+        may_leave(Act.BOOKING_ASSIGNED, why="one's own is only opened"),
+    ),
+)

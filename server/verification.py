@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from server.audit import Act, ActorRole, Entry, append
+from server.audit import Act, ActorRole, Entry, append, may_leave
 from server.auth import CLINICIAN, Route, actor_of
 from server.bodies import read_body
 from server.caseload import load_visit_of
@@ -55,4 +55,14 @@ async def answer(request: web.Request) -> web.StreamResponse:
     return json_response({"answer": form.answer})
 
 
-ROUTES: Final = (Route("POST", "/visits/{visit_id}/verification", answer, CLINICIAN),)
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/visits/{visit_id}/verification",
+        answer,
+        CLINICIAN,
+        may_leave(
+            Act.SAS_CONFIRMED, Act.SAS_MISMATCH, Act.SAS_SKIPPED, why="an answer is taken once"
+        ),
+    ),
+)

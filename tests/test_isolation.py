@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import func, select
 
 from recordings.store import SealedFolder
+from server.audit import UNDECLARED
 from server.auth import ROUTES
 from server.db import EVERY_ORGANISATION, Database
 from server.joinlink import derive_link
@@ -79,6 +80,7 @@ PATIENT = {
     "GET /v/{locator}/files", "POST /v/{locator}/files",
     "GET /v/{locator}/files/{file_id}", "POST /v/{locator}/files/{file_id}/delete",
     "GET /v/{locator}/proof.zip",
+    "GET /v/{locator}/who-opened",
     "GET /v/{locator}/still", "POST /v/{locator}/still", "POST /v/{locator}/still/answer",
 }  # fmt: skip
 CLINICIAN, DESK, LOG_READERS = {"clinician"}, {"desk"}, {"manager", "auditor"}
@@ -352,6 +354,18 @@ def test_every_route_is_in_a_table(site: Site) -> None:
 
     assert registered == PUBLIC | PATIENT | STAFF.keys()
     assert len(served) == len(registered)
+
+
+def test_every_route_declares_what_it_leaves_in_the_log(site: Site) -> None:
+    """That it does so is held against it whenever a test asks for it: see ``tests.visitors``."""
+    silent = [route.name for route in site.app[ROUTES] if route.leaves is UNDECLARED]
+    unexplained = [
+        route.name
+        for route in site.app[ROUTES]
+        if not route.leaves.always and not route.leaves.why and route.leaves is not UNDECLARED
+    ]
+
+    assert (silent, unexplained) == ([], [])
 
 
 async def test_other_roles_do_not_find_the_routes_of_a_role(

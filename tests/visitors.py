@@ -5,9 +5,10 @@ Visitors speak as a browser of our own pages does. Import the fixture ``site`` w
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from server.app import create_app
+from server.audit import coverage
 from server.auth import make_device, start_session
 from server.db import Database
 from server.keyring import Keyring
@@ -97,20 +99,45 @@ class Site:
 
 @asynccontextmanager
 async def open_site(
-    database: Database, database_url: str, data_dir: Path, **settings: Any
+    database: Database,
+    database_url: str,
+    data_dir: Path,
+    *,
+    has_workers: bool = True,
+    **settings: Any,
 ) -> AsyncIterator[Site]:
     """The application with these settings on top of what every test has."""
     listener = socket.create_server(("127.0.0.1", 0))
     origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
     app = create_app(
-        Settings(data_dir=data_dir, database_url=database_url, base_url=origin, **settings)
+        Settings(data_dir=data_dir, database_url=database_url, base_url=origin, **settings),
+        has_workers=has_workers,
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listener).start()
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield Site(app, database, origin, session)
-    await runner.cleanup()
+    with collect_surprises() as surprises:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            yield Site(app, database, origin, session)
+        await runner.cleanup()
+    assert surprises == []
+
+
+@contextmanager
+def collect_surprises() -> Iterator[list[str]]:
+    """What routes and commands do to the session log, or without it, that they do not declare."""
+    found: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logger, keeper = logging.getLogger(coverage.__name__), Keeper()
+    logger.addHandler(keeper)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(keeper)
 
 
 @pytest.fixture

@@ -5,12 +5,21 @@ stable words, never a name, a text or an address. The pages that show the log ar
 ``server.sessionlog``.
 """
 
-from server.audit.acts import Act, ActorRole, ActOutcome
-from server.audit.coverage import UNDECLARED, Leaves, leaves, leaves_none, may_leave
+from server.audit.acts import CUP_ACTS, Act, ActorRole, ActOutcome
+from server.audit.coverage import (
+    OWN_DATA,
+    UNDECLARED,
+    Leaves,
+    leaves,
+    leaves_none,
+    may_leave,
+)
 from server.audit.entry import Entry, Fact, leaf_of, name_node
-from server.audit.write import append, store, store_in_turn, store_once
+from server.audit.write import append, append_alone, store, store_in_turn, store_once
 
 __all__ = [
+    "CUP_ACTS",
+    "OWN_DATA",
     "UNDECLARED",
     "Act",
     "ActOutcome",
@@ -19,6 +28,7 @@ __all__ = [
     "Fact",
     "Leaves",
     "append",
+    "append_alone",
     "leaf_of",
     "leaves",
     "leaves_none",

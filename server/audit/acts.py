@@ -114,6 +114,7 @@ class Act(StrEnum):
     HOLD_LIFTED = "hold.lifted"
     RETENTION_CHANGED = "retention.changed"
     CARD_OPENED = "card.opened"
+    LIST_OPENED = "list.opened"
     LOG_READ = "log.read"
     LOG_EXPORTED = "log.exported"
     LOG_VERIFIED = "log.verified"
@@ -153,6 +154,11 @@ class ActorRole(StrEnum):
     SYSTEM = "system"
 
 
+CUP_ACTS: Final = (
+    Act.BOOKING_IMPORTED, Act.BOOKING_MOVED, Act.BOOKING_CANCELLED, Act.BOOKING_ASSIGNED,
+    Act.BOOKING_ENDED, Act.PATIENTS_MERGED, Act.LINK_ISSUED, Act.LINK_REVOKED,
+)  # fmt: skip
+"""What a message from CUP may lead to."""
 _OUTCOMES: Final = {
     Act.MESSAGE_FAILED: ActOutcome.FAILED,
     Act.REPORT_CODE_FAILED: ActOutcome.FAILED,

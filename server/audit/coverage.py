@@ -1,8 +1,8 @@
 """What a route or a command declares to leave in the session log, and whether it did.
 
-A route without a declaration, an act that was not declared, and a sealed field that was opened
-without any entry make the tests fail; a page that should have left an entry and did not is not
-served.
+A route without a declaration, an act that was not declared, an entry that lacks and a sealed field
+that was opened without any entry make the tests fail; a page that is read and has not left its
+entry is not served. (Nothing is changed without its entry: both are in one transaction.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Unlogged(Exception):
-    """The work ended well without the entry that it must leave."""
+    """What was read must leave an entry, and has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,21 @@ class Leaves:
     opens: frozenset[str] = frozenset()
     why: str = ""
 
-    def check(self, name: str, done: Footprint, *, is_well: bool) -> None:
-        """Compare with what was done; an act or a field that was not declared goes to the log.
+    def check(self, name: str, done: Footprint, *, is_well: bool, is_read: bool) -> None:
+        """Compare with what was done; what was not declared, or lacks, goes to the log.
 
-        :raises Unlogged: it ended well without its entry.
+        :raises Unlogged: something was read, well, without its entry.
         """
         if self is UNDECLARED:
             return
         if surprises := done.acts - self.always - self.at_times:
             logger.error("%s leaves %s: not declared", name, ", ".join(sorted(surprises)))
-        if not done.acts and (surprises := done.opened - self.opens):
+        if is_well and not done.acts and (surprises := done.opened - self.opens):
             logger.error("%s opens %s without an entry", name, ", ".join(sorted(surprises)))
         if is_well and self.always and not self.always & done.acts:
-            raise Unlogged(name)
+            logger.error("%s leaves no entry", name)
+            if is_read:
+                raise Unlogged(name)
 
 
 def leaves(*acts: Act, at_times: Iterable[Act] = ()) -> Leaves:
@@ -63,5 +65,9 @@ def leaves_none(why: str, opens: Iterable[str] = ()) -> Leaves:
     return Leaves(opens=frozenset(opens), why=why)
 
 
+OWN_DATA: Final = leaves_none(
+    "the patient's own data, shown to nobody else",
+    opens={"patient.identity", "appointment.details", "check_in.answers", "attachment.words"},
+)
 UNDECLARED: Final = Leaves()
 """Of a route that says nothing: the tests name it."""

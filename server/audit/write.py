@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.audit.entry import Entry, leaf_of
-from server.db import OrganisationId, take_turn
+from server.db import Database, OrganisationId, take_turn
 from server.footprint import note_acts
 from server.models import LogEntry
 
@@ -43,6 +43,12 @@ async def append(session: AsyncSession, organisation: OrganisationId, *entries: 
     """
     await store(session, organisation, [(entry.visit, entry.canonical()) for entry in entries])
     note_acts(entry.act for entry in entries)
+
+
+async def append_alone(database: Database, organisation: OrganisationId, entry: Entry) -> None:
+    """:func:`append` in a transaction of its own: what was read is shown only after it."""
+    async with database.begin(organisation) as session:
+        await append(session, organisation, entry)
 
 
 async def store_once(

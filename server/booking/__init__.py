@@ -8,14 +8,27 @@ visit stays booked here. Each answer is given once and cannot be taken back on t
 
 from typing import Final
 
+from server.audit import OWN_DATA, Act, may_leave
 from server.auth import PATIENT, Route
 from server.booking.views import ask_cancel, confirm, show_booking, show_cancel
 
 _BOOKING: Final = "/v/{locator}/booking"
 
 ROUTES: Final = (
-    Route("GET", _BOOKING, show_booking, PATIENT),
-    Route("POST", f"{_BOOKING}/confirm", confirm, PATIENT),
-    Route("GET", f"{_BOOKING}/cancel", show_cancel, PATIENT),
-    Route("POST", f"{_BOOKING}/cancel", ask_cancel, PATIENT),
+    Route("GET", _BOOKING, show_booking, PATIENT, OWN_DATA),
+    Route(
+        "POST",
+        f"{_BOOKING}/confirm",
+        confirm,
+        PATIENT,
+        may_leave(Act.BOOKING_CONFIRMED, why="a booking is confirmed once"),
+    ),
+    Route("GET", f"{_BOOKING}/cancel", show_cancel, PATIENT, OWN_DATA),
+    Route(
+        "POST",
+        f"{_BOOKING}/cancel",
+        ask_cancel,
+        PATIENT,
+        may_leave(Act.BOOKING_CANCEL_ASKED, why="it is asked for once"),
+    ),
 )

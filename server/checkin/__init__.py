@@ -8,6 +8,7 @@ everything else may stay *not answered*. The waiting room itself is ``server.wai
 
 from typing import Final
 
+from server.audit import OWN_DATA, Act, leaves_none, may_leave
 from server.auth import PATIENT, Route
 from server.checkin.calendar import send_calendar
 from server.checkin.pages import (
@@ -30,19 +31,63 @@ from server.checkin.steps import (
 
 _STEPS: Final = "/v/{locator}/check-in"
 
+_EARLY: Final = "days before, nothing is asked yet"
+
 ROUTES: Final = (
-    Route("GET", _STEPS, start_check_in, PATIENT),
-    Route("GET", f"{_STEPS}/who", show_who, PATIENT),
-    Route("POST", f"{_STEPS}/who", save_who, PATIENT),
-    Route("GET", f"{_STEPS}/consents", show_consents, PATIENT),
-    Route("POST", f"{_STEPS}/consents", save_consents, PATIENT),
-    Route("GET", f"{_STEPS}/devices", show_devices, PATIENT),
-    Route("POST", f"{_STEPS}/devices", save_devices, PATIENT),
-    Route("GET", f"{_STEPS}/place", show_place, PATIENT),
-    Route("POST", f"{_STEPS}/place", save_place, PATIENT),
-    Route("GET", f"{_STEPS}/ready", show_ready, PATIENT),
-    Route("POST", "/v/{locator}/consents/withdraw", withdraw_consents, PATIENT),
-    Route("GET", "/v/{locator}/in-person", show_in_person, PATIENT),
-    Route("GET", "/v/{locator}/device-test", show_device_test, PATIENT),
-    Route("GET", "/v/{locator}/calendar.ics", send_calendar, PATIENT),
+    Route(
+        "GET",
+        _STEPS,
+        start_check_in,
+        PATIENT,
+        leaves_none("leads to the next step", opens={"check_in.answers"}),
+    ),
+    Route("GET", f"{_STEPS}/who", show_who, PATIENT, OWN_DATA),
+    Route(
+        "POST",
+        f"{_STEPS}/who",
+        save_who,
+        PATIENT,
+        may_leave(Act.CHECK_IN_SAVED, Act.CHECK_IN_COMPLETED, why=_EARLY),
+    ),
+    Route("GET", f"{_STEPS}/consents", show_consents, PATIENT, OWN_DATA),
+    Route(
+        "POST",
+        f"{_STEPS}/consents",
+        save_consents,
+        PATIENT,
+        may_leave(
+            Act.CHECK_IN_SAVED,
+            Act.CONSENT_GIVEN,
+            Act.CONSENT_REFUSED,
+            Act.CHECK_IN_COMPLETED,
+            why="consents that were given are not given again",
+        ),
+    ),
+    Route("GET", f"{_STEPS}/devices", show_devices, PATIENT, OWN_DATA),
+    Route(
+        "POST",
+        f"{_STEPS}/devices",
+        save_devices,
+        PATIENT,
+        may_leave(Act.CHECK_IN_SAVED, Act.CHECK_IN_COMPLETED, why=_EARLY),
+    ),
+    Route("GET", f"{_STEPS}/place", show_place, PATIENT, OWN_DATA),
+    Route(
+        "POST",
+        f"{_STEPS}/place",
+        save_place,
+        PATIENT,
+        may_leave(Act.CHECK_IN_SAVED, Act.CHECK_IN_COMPLETED, why=_EARLY),
+    ),
+    Route("GET", f"{_STEPS}/ready", show_ready, PATIENT, OWN_DATA),
+    Route(
+        "POST",
+        "/v/{locator}/consents/withdraw",
+        withdraw_consents,
+        PATIENT,
+        may_leave(Act.CONSENT_WITHDRAWN, why="there may be none to withdraw"),
+    ),
+    Route("GET", "/v/{locator}/in-person", show_in_person, PATIENT, OWN_DATA),
+    Route("GET", "/v/{locator}/device-test", show_device_test, PATIENT, OWN_DATA),
+    Route("GET", "/v/{locator}/calendar.ics", send_calendar, PATIENT, OWN_DATA),
 )

@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import web
 from sqlalchemy import select
 
+from server.audit import leaves_none
 from server.auth import PUBLIC, Route
 from server.db import EVERY_ORGANISATION
 from server.mail.letter import load_letter
@@ -76,4 +77,8 @@ async def _load_messages(request: web.Request) -> list[Shown]:
     return found
 
 
-ROUTES: Final = (Route("GET", "/demo/outbox", show_outbox, PUBLIC),)
+ROUTES: Final = (
+    Route(
+        "GET", "/demo/outbox", show_outbox, PUBLIC, leaves_none("the messages of a demonstration")
+    ),
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from server.audit import Act, leaves, leaves_none
 from server.auth import DESK, Route
 from server.desk.acts import (
     assign_clinician,
@@ -23,15 +24,50 @@ from server.desk.acts import (
 from server.desk.views import find_bookings, live_states, show_board
 
 ROUTES: Final = (
-    Route("GET", "/desk", show_board, DESK),
-    Route("POST", "/desk", find_bookings, DESK),
-    Route("GET", "/desk/states", live_states, DESK),
-    Route("GET", "/desk/visits/{visit_id}", show_visit, DESK),
-    Route("POST", "/desk/visits/{visit_id}/contact", correct_contact, DESK),
-    Route("POST", "/desk/visits/{visit_id}/code", read_code, DESK),
-    Route("POST", "/desk/visits/{visit_id}/link", read_link, DESK),
-    Route("POST", "/desk/visits/{visit_id}/revoke", revoke_link, DESK),
-    Route("POST", "/desk/visits/{visit_id}/assign", assign_clinician, DESK),
-    Route("POST", "/desk/visits/{visit_id}/birth-date", complete_birth_date, DESK),
-    Route("POST", "/desk/visits/{visit_id}/resend", resend_invitation, DESK),
+    Route("GET", "/desk", show_board, DESK, leaves(Act.LIST_OPENED)),
+    Route("POST", "/desk", find_bookings, DESK, leaves(Act.LIST_OPENED)),
+    Route(
+        "GET",
+        "/desk/states",
+        live_states,
+        DESK,
+        leaves_none(
+            "the lines of a board whose opening is logged",
+            opens={"check_in.answers", "patient.identity"},
+        ),
+    ),
+    Route("GET", "/desk/visits/{visit_id}", show_visit, DESK, leaves(Act.CONTACT_OPENED)),
+    Route(
+        "POST",
+        "/desk/visits/{visit_id}/contact",
+        correct_contact,
+        DESK,
+        leaves(Act.CONTACT_CORRECTED, at_times=[Act.LINK_ISSUED, Act.MESSAGE_SENT]),
+    ),
+    Route("POST", "/desk/visits/{visit_id}/code", read_code, DESK, leaves(Act.LINK_CODE_READ)),
+    Route("POST", "/desk/visits/{visit_id}/link", read_link, DESK, leaves(Act.LINK_READ)),
+    Route(
+        "POST",
+        "/desk/visits/{visit_id}/revoke",
+        revoke_link,
+        DESK,
+        leaves(Act.LINK_REVOKED, at_times=[Act.LINK_ISSUED]),
+    ),
+    Route(
+        "POST",
+        "/desk/visits/{visit_id}/assign",
+        assign_clinician,
+        DESK,
+        leaves(Act.BOOKING_ASSIGNED),
+    ),
+    Route(
+        "POST",
+        "/desk/visits/{visit_id}/birth-date",
+        complete_birth_date,
+        DESK,
+        leaves(Act.IDENTITY_COMPLETED, at_times=[Act.LINK_ISSUED]),
+    ),
+    Route(
+        "POST", "/desk/visits/{visit_id}/resend", resend_invitation, DESK, leaves(Act.LINK_ISSUED)
+    ),
 )

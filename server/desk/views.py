@@ -12,6 +12,7 @@ from aiohttp import web
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from server.audit import Act, Entry, Fact, append_alone
 from server.auth import actor_of
 from server.desk.board import Line, NextAct
 from server.desk.lines import LINE_LISTS, ToDo, count_to_do, load_day, load_to_do, search, today
@@ -82,6 +83,7 @@ async def show_board(request: web.Request) -> web.StreamResponse:
         lines = await load_day(request, session, day, now)
         unread = await _count_unread(session)
         counts = await count_to_do(session, now)
+    await _log(request, "board", lines)
     return _render(request, day, lines, unread=unread, counts=counts)
 
 
@@ -92,6 +94,7 @@ async def _show_list(request: web.Request, name: str) -> web.StreamResponse:
         raise InvalidInput("list", "unknown_choice")
     async with request.app[DATABASE].read(actor_of(request).organisation) as session:
         lines = await load_to_do(request, session, to_do, now)
+    await _log(request, "to_do", lines)
     return _render(request, today(now), lines, to_do=to_do)
 
 
@@ -103,7 +106,16 @@ async def find_bookings(request: web.Request) -> web.StreamResponse:
     sought = str(form.get("sought", "")).strip()[:100]
     async with request.app[DATABASE].read(actor_of(request).organisation) as session:
         lines = await search(request, session, sought, day, now)
+    await _log(request, "search", lines)
     return _render(request, day, lines, sought=sought)
+
+
+async def _log(request: web.Request, name: str, lines: Sequence[Line]) -> None:
+    """Which list was opened, and how long it is; never what was searched for."""
+    actor = actor_of(request)
+    facts: dict[str, Fact] = {"list": name, "visits": len(lines)}
+    entry = Entry(now_of(request), Act.LIST_OPENED, actor.role, actor.id, facts=facts)
+    await append_alone(request.app[DATABASE], actor.organisation, entry)
 
 
 async def live_states(request: web.Request) -> web.StreamResponse:

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.audit import ActorRole
+from server.audit import Act, ActorRole, leaves_none, may_leave
 from server.auth import CLINICIAN, Access, Route, actor_of
 from server.fse.retry import retry_submission
 from server.models import Organisation, UserRole
@@ -79,6 +79,18 @@ async def _open_row(request: web.Request, session: AsyncSession, owed: Owed) -> 
 
 
 ROUTES: Final = (
-    Route("GET", "/fse", show_owed, _WATCHERS),
-    Route("POST", "/fse/{submission_id}/retry", retry, CLINICIAN),
+    Route(
+        "GET",
+        "/fse",
+        show_owed,
+        _WATCHERS,
+        leaves_none("states of documents, nothing of what is in them"),
+    ),
+    Route(
+        "POST",
+        "/fse/{submission_id}/retry",
+        retry,
+        CLINICIAN,
+        may_leave(Act.FSE_RETRIED, why="it may be on its way already"),
+    ),
 )

@@ -9,6 +9,7 @@ code on top. What comes after it is ``server.checkin`` and ``server.waiting``.
 
 from typing import Final
 
+from server.audit import Act, leaves_none, may_leave
 from server.auth import PUBLIC, Route
 from server.join.views import (
     CLAIM_THROTTLE,
@@ -22,12 +23,34 @@ FREE_ATTEMPTS_OF_NETWORK: Final = 60
 """Wrong answers of one network (IPv4 /24, IPv6 /56) before it is slowed down."""
 
 ROUTES: Final = (
-    Route("GET", "/v", show_code_page, PUBLIC),
-    Route("GET", "/v/{locator}", show_link_page, PUBLIC),
-    Route("GET", "/v/{locator}/", show_link_page, PUBLIC),
-    Route("GET", "/V/{locator}", show_link_page, PUBLIC),
-    Route("POST", "/api/join", claim_link, PUBLIC),
-    Route("POST", "/api/join/code", send_code, PUBLIC),
+    Route("GET", "/v", show_code_page, PUBLIC, leaves_none("an empty form")),
+    Route("GET", "/v/{locator}", show_link_page, PUBLIC, leaves_none("an empty form")),
+    Route("GET", "/v/{locator}/", show_link_page, PUBLIC, leaves_none("an empty form")),
+    Route("GET", "/V/{locator}", show_link_page, PUBLIC, leaves_none("an empty form")),
+    Route(
+        "POST",
+        "/api/join",
+        claim_link,
+        PUBLIC,
+        may_leave(
+            Act.LINK_CLAIMED,
+            Act.LINK_CLAIM_FAILED,
+            Act.DEVICE_REPLACED,
+            why="a browser that is in claims again freely",
+            opens={"patient.identity"},
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/join/code",
+        send_code,
+        PUBLIC,
+        may_leave(
+            Act.DEVICE_CODE_SENT,
+            Act.LINK_CLAIM_FAILED,
+            why="the answer is the same where nothing can be sent",
+        ),
+    ),
 )
 
 __all__ = ["CLAIM_THROTTLE", "FREE_ATTEMPTS_OF_NETWORK", "ROUTES"]

@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import web
 
 from recordings.echohost import EchoHost
+from server.audit import OWN_DATA, Act, leaves, leaves_none
 from server.auth import PATIENT, Route
 from server.linetest.views import (
     CREDENTIAL_SECONDS,
@@ -30,10 +31,10 @@ from signaling.ice import IceConfig
 _TEST: Final = "/v/{locator}/line-test"
 
 ROUTES: Final = (
-    Route("GET", _TEST, show_line_test, PATIENT),
-    Route("POST", f"{_TEST}/servers", send_servers, PATIENT),
-    Route("POST", f"{_TEST}/echo", answer_echo, PATIENT),
-    Route("POST", f"{_TEST}/result", save_result, PATIENT),
+    Route("GET", _TEST, show_line_test, PATIENT, OWN_DATA),
+    Route("POST", f"{_TEST}/servers", send_servers, PATIENT, leaves_none("addresses for the test")),
+    Route("POST", f"{_TEST}/echo", answer_echo, PATIENT, leaves_none("addresses for the test")),
+    Route("POST", f"{_TEST}/result", save_result, PATIENT, leaves(Act.LINE_TESTED)),
 )
 
 

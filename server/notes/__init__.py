@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from server.audit import Act, leaves, leaves_none, may_leave
 from server.auth import CLINICIAN, Route
 from server.notes.views import (
     print_note,
@@ -21,9 +22,27 @@ from server.notes.views import (
 )
 
 ROUTES: Final = (
-    Route("GET", "/visits/{visit_id}/note", send_note, CLINICIAN),
-    Route("PUT", "/visits/{visit_id}/note", save_note, CLINICIAN),
-    Route("GET", "/visits/{visit_id}/note/history", send_history, CLINICIAN),
-    Route("GET", "/visits/{visit_id}/note/version", send_version, CLINICIAN),
-    Route("GET", "/visits/{visit_id}/note/print", print_note, CLINICIAN),
+    Route("GET", "/visits/{visit_id}/note", send_note, CLINICIAN, leaves(Act.NOTE_OPENED)),
+    Route(
+        "PUT",
+        "/visits/{visit_id}/note",
+        save_note,
+        CLINICIAN,
+        may_leave(Act.NOTE_SAVED, why="the same text again is no new version", opens={"note.text"}),
+    ),
+    Route(
+        "GET",
+        "/visits/{visit_id}/note/history",
+        send_history,
+        CLINICIAN,
+        leaves_none("times and sizes of versions, nothing of their content"),
+    ),
+    Route(
+        "GET",
+        "/visits/{visit_id}/note/version",
+        send_version,
+        CLINICIAN,
+        leaves(Act.NOTE_HISTORY_OPENED),
+    ),
+    Route("GET", "/visits/{visit_id}/note/print", print_note, CLINICIAN, leaves(Act.NOTE_PRINTED)),
 )

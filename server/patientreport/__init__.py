@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from server.audit import OWN_DATA, Act, leaves, may_leave
 from server.auth import PATIENT, Route
 from server.patientreport.views import (
     open_reports,
@@ -20,9 +21,21 @@ from server.patientreport.views import (
 _REPORTS: Final = "/v/{locator}/reports"
 
 ROUTES: Final = (
-    Route("GET", _REPORTS, show_reports, PATIENT),
-    Route("POST", f"{_REPORTS}/code", send_code, PATIENT),
-    Route("POST", f"{_REPORTS}/open", open_reports, PATIENT),
-    Route("GET", f"{_REPORTS}/{{report_id}}", show_report, PATIENT),
-    Route("GET", f"{_REPORTS}/{{report_id}}/pdf", send_pdf, PATIENT),
+    Route("GET", _REPORTS, show_reports, PATIENT, OWN_DATA),
+    Route(
+        "POST",
+        f"{_REPORTS}/code",
+        send_code,
+        PATIENT,
+        may_leave(Act.REPORT_CODE_SENT, why="a new one is not sent at once"),
+    ),
+    Route(
+        "POST",
+        f"{_REPORTS}/open",
+        open_reports,
+        PATIENT,
+        may_leave(Act.REPORT_CODE_FAILED, why="the opened report is the act"),
+    ),
+    Route("GET", f"{_REPORTS}/{{report_id}}", show_report, PATIENT, leaves(Act.REPORT_OPENED)),
+    Route("GET", f"{_REPORTS}/{{report_id}}/pdf", send_pdf, PATIENT, leaves(Act.REPORT_DOWNLOADED)),
 )

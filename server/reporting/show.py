@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.audit import Act
+from server.audit import Act, ActorRole, Entry, append
 from server.auth import actor_of
 from server.errors import InvalidInput, NotFound
 from server.joinlink import REPORT_TERM
@@ -131,9 +131,12 @@ async def _open_draft(request: web.Request, desk: Desk) -> tuple[Draft | None, I
 async def _open_shown(
     desk: Desk, draft: Draft | None, current: Report | None
 ) -> ReportContent | None:
-    """What the page shows, the draft before what is signed; that it was opened is written down."""
+    """What the page shows, the draft before what is signed; that it was opened is written down, and
+    without either that the patient's name was seen."""
     report = draft.report if draft else current
     if report is None:
+        seen = Entry(desk.now, Act.CARD_OPENED, ActorRole.CLINICIAN, desk.author.id, desk.visit.id)
+        await append(desk.session, desk.visit.organisation_id, seen)
         return None
     await desk.write(Act.REPORT_OPENED, report)
     if draft is not None:

@@ -8,15 +8,40 @@ from __future__ import annotations
 
 from typing import Final
 
+from server.audit import Act, leaves, leaves_none
 from server.auth import CLINICIAN, Route
 from server.visit.checks import confirm_eligibility, confirm_identity
 from server.visit.outcome import finish
 from server.visit.page import issue_ticket, show_visit
 
 ROUTES: Final = (
-    Route("GET", "/visits/{visit_id}", show_visit, CLINICIAN),
-    Route("POST", "/visits/{visit_id}/ticket", issue_ticket, CLINICIAN),
-    Route("POST", "/visits/{visit_id}/identity", confirm_identity, CLINICIAN),
-    Route("POST", "/visits/{visit_id}/eligibility", confirm_eligibility, CLINICIAN),
-    Route("POST", "/visits/{visit_id}/finish", finish, CLINICIAN),
+    Route("GET", "/visits/{visit_id}", show_visit, CLINICIAN, leaves(Act.CARD_OPENED)),
+    Route(
+        "POST",
+        "/visits/{visit_id}/ticket",
+        issue_ticket,
+        CLINICIAN,
+        leaves_none("the room tells who comes in"),
+    ),
+    Route(
+        "POST",
+        "/visits/{visit_id}/identity",
+        confirm_identity,
+        CLINICIAN,
+        leaves(Act.IDENTITY_CONFIRMED),
+    ),
+    Route(
+        "POST",
+        "/visits/{visit_id}/eligibility",
+        confirm_eligibility,
+        CLINICIAN,
+        leaves(Act.ELIGIBILITY_CONFIRMED),
+    ),
+    Route(
+        "POST",
+        "/visits/{visit_id}/finish",
+        finish,
+        CLINICIAN,
+        leaves(Act.FINISHED, at_times=[Act.OUTCOME, Act.SUITABILITY_STATED]),
+    ),
 )
