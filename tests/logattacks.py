@@ -7,6 +7,7 @@ only "not OK" is known beforehand.
 from __future__ import annotations
 
 import json
+import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from random import Random
@@ -173,6 +174,34 @@ def erase_more(random: Random) -> tuple[Draft, str]:
     return draft, "" if place == draft.size - 1 else f"entry {place}: erased without a record"
 
 
+def edit_last(random: Random) -> tuple[Draft, str]:
+    draft, _ = _log(random)
+    place = draft.size - 1
+    draft.lines[place] = (place, "x")
+    return draft, f"entry {place}: edited"
+
+
+def erase_after_record(random: Random) -> tuple[Draft, str]:
+    """A signed record names places; what comes after the record it cannot have meant."""
+    draft, place = _log(random)
+    record = {"action": "log.erased", "facts": {"places": f"0-{draft.size}"}}
+    draft.entries[place] = json.dumps(record, separators=(",", ":"))
+    draft.lines = [(n, "" if n == place + 1 else text) for n, text in enumerate(draft.entries)]
+    draft.prove()
+    return draft, f"entry {place + 1}: erased without a record"
+
+
+def forge_newer_erasure(random: Random) -> tuple[Draft, str]:
+    """The leaf hashes are all there and one too many, so that leaves come from the entries: a
+    record that is newer than the checkpoint is not signed all the same."""
+    draft, place = _log(random)
+    record = {"action": "log.erased", "facts": {"places": f"{place}"}}
+    draft.lines[place] = (place, "")
+    draft.lines.append((len(draft.lines), json.dumps(record, separators=(",", ":"))))
+    draft.leaves += bytes(32)
+    return draft, f"entry {place}: erased without a record"
+
+
 def forge_erasure(random: Random) -> tuple[Draft, str]:
     """A record that was not signed: newer than the checkpoint, or in the place of an entry."""
     draft, place = _log(random)
@@ -330,7 +359,10 @@ def roll_back(random: Random) -> tuple[Draft, str]:
 
 def fork_older(random: Random) -> tuple[Draft, str]:
     draft, place = _log(random)
-    draft.older = draft.note(random.choice([0, place, draft.size]), hash_leaf(b"x")).encode()
+    size = random.choice([0, place, draft.size])
+    draft.older = draft.note(size, hash_leaf(b"x")).encode()
+    if size in {0, draft.size}:
+        draft.leaves = random.choice([b"", draft.leaves])
     return draft, "old checkpoint: forked"
 
 
@@ -543,7 +575,10 @@ def spoil_proofs(random: Random) -> tuple[Draft, str]:
             json.dumps(one) for one in [*draft.proofs, random.choice(bad)]
         )
     else:
-        draft.members[name] = to_lines([json.dumps(random.choice(bad))])
+        one = {"size": 1, "path": [step]}
+        bad = [*bad[:3], {**one, "size": 2**53}, {**one, "more": 1}, {**one, "path": step}]
+        lines: list[object] = random.choice([[one, one], [random.choice(bad)]])
+        draft.members[name] = to_lines(json.dumps(line) for line in lines)
     return draft, MALFORMED
 
 
@@ -566,7 +601,15 @@ def cut_zip(random: Random) -> tuple[Draft, str]:
     draft = random.choice([make_log, make_visit])(random)
     part = random.random()
     draft.spoil = lambda whole: random.choice(
-        [whole[: int(len(whole) * part)], whole[:-1], whole + b"x", whole[1:], b"", b"PK\5\6"]
+        [
+            whole[: int(len(whole) * part)],
+            whole[:-1],
+            whole + b"x",
+            whole[1:],
+            b"",
+            b"PK\5\6",
+            whole[:-2] + b"\1\0",
+        ]
     )
     return draft, MALFORMED
 
@@ -585,6 +628,39 @@ def bend_stream(random: Random) -> tuple[Draft, str]:
         return bytes(made)
 
     draft.spoil = spoil
+    return draft, MALFORMED
+
+
+def repack(random: Random) -> tuple[Draft, str]:
+    """A packed member that goes on after its end, stops before it, or is not as long as is said."""
+    draft, _ = _log(random)
+    draft.method = 0
+    plain = f"{draft.vkey}\n".encode()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(plain) + packer.flush()
+    packed, length = random.choice(
+        [
+            (packed + b"\0", len(plain)), (packed[:-1], len(plain)), (packed, len(plain) + 1),
+            (packed, len(plain) - 1), (b"\xff" + packed, len(plain)),
+        ]
+    )  # fmt: skip
+    draft.members["log.vkey"] = packed
+
+    def spoil(whole: bytes) -> bytes:
+        made = bytearray(whole)
+        start = made.rindex(b"log.vkey") - 46
+        made[start + 10] = 8
+        made[start + 24 : start + 28] = length.to_bytes(4, "little")
+        return bytes(made)
+
+    draft.spoil = spoil
+    return draft, MALFORMED
+
+
+def name_twice(random: Random) -> tuple[Draft, str]:
+    draft, _ = _log(random)
+    draft.members["xxx.vkey"] = f"{draft.vkey}\n".encode()
+    draft.spoil = lambda whole: whole.replace(b"xxx.vkey", b"log.vkey")
     return draft, MALFORMED
 
 
@@ -607,7 +683,8 @@ ATTACKS: tuple[Attack, ...] = (
     bend_proof, resize_proof, take_line_or_proof, put_visit_line, bend_growth,
     fork_older_of_visit, ask_too_much_of_visit, change_value, take_member_away, spoil_manifest,
     spoil_key, spoil_note, spoil_lines, spoil_leaves, spoil_proofs, spoil_values, cut_zip,
-    bend_stream, bend_bytes,
+    bend_stream, bend_bytes, edit_last, erase_after_record, forge_newer_erasure, repack,
+    name_twice,
 )  # fmt: skip
 
 

@@ -214,6 +214,8 @@ def make_good(random: Random) -> tuple[Draft, str]:
         draft.older = note.encode() if random.random() < 0.5 else make_older_export(note)
     newer = len(draft.lines) - draft.size
     erased = sum(1 for _, text in draft.lines if not text)
+    if erased and random.random() < 0.3:
+        draft.leaves += bytes(32)
     if draft.kind == "log" and not erased and random.random() < 0.2:
         draft.leaves = random.choice(
             [b"", draft.leaves + bytes(32), draft.leaves[32:], bytes(32) + draft.leaves[32:]]

@@ -639,7 +639,7 @@ def _judge_number(place: int, number: int) -> str:
 
 def _judge_content(lines: Lines, leaves: bytes, size: int, place: int) -> str:
     found, wanted = lines.leaf(place), leaves[place * HASH : place * HASH + HASH]
-    is_next = place + 1 not in lines.erased and lines.leaf(place + 1) == wanted
+    is_next = lines.leaf(place + 1) == wanted
     at = leaves.find(found)
     while at % HASH and at >= 0:
         at = leaves.find(found, at + 1)

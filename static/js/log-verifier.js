@@ -805,7 +805,7 @@ function checkNumber(number, place) {
 function judgeContent(lines, leaves, size, place) {
   const found = leafOf(lines, place);
   const next = leafOf(lines, place + 1);
-  const isNext = next.length > 0 && !lines.erased.has(place + 1) && isAt(leaves, place * HASH, next);
+  const isNext = next.length > 0 && isAt(leaves, place * HASH, next);
   let at = 0;
   while (at < size && !isAt(leaves, at * HASH, found)) at += 1;
   if (at === size) return isNext ? "inserted" : "edited";
