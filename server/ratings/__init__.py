@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.audit import Act, leaves
+from server.audit import Act, leaves, may_leave
 from server.auth import CLINICIAN, MANAGER, PATIENT, Route
 from server.ratings.acts import take_from_clinician, take_from_patient
 from server.ratings.sentences import list_sentences
 
+_RATED: Final = may_leave(Act.VISIT_RATED, why="the same rating is kept once")
+
 ROUTES: Final = (
-    Route("POST", "/v/{locator}/rating", take_from_patient, PATIENT),
-    Route("POST", "/visits/{visit_id}/rating", take_from_clinician, CLINICIAN),
+    Route("POST", "/v/{locator}/rating", take_from_patient, PATIENT, _RATED),
+    Route("POST", "/visits/{visit_id}/rating", take_from_clinician, CLINICIAN, _RATED),
     Route("GET", "/ratings", list_sentences, MANAGER, leaves(Act.FIGURES_READ)),
 )
