@@ -61,10 +61,6 @@ class Translator:
         """``novembre 2026``."""
         return format_date(day, "LLLL yyyy", locale=self.language)
 
-    def month(self, day: date) -> str:
-        """``novembre 2026``."""
-        return format_date(day, "LLLL yyyy", locale=self.language)
-
     def birth_date(self, moment: date) -> str:
         """``12/03/1948``."""
         return moment.strftime("%d/%m/%Y")
