@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -83,6 +84,21 @@ async def test_attached_head_verifies_the_log_of_later(log: Log, box: MailServer
     head.write_bytes(attached.get_payload(decode=True))  # type: ignore[arg-type]
     assert attached.get_filename() == "ausl-toscana-20261126.txt"
     assert verify(str(path), str(head)).startswith("OK: 7 entries")
+
+
+async def test_head_is_not_mailed_twice_where_nothing_can_be_written(
+    log: Log, box: MailServer
+) -> None:
+    await log.write(1)
+    await log.settle()
+    (log.folder / "signer" / "head-mailed").mkdir()
+    mail = HeadMail(log.database, settings_for(box, log), Clock())
+
+    for _ in range(2):
+        with suppress(OSError):
+            await mail.send_if_due()
+
+    assert len(box.messages) == 1
 
 
 async def test_refused_head_is_mailed_later(log: Log, box: MailServer) -> None:

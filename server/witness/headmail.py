@@ -44,6 +44,7 @@ class HeadMail:
         self._settings = settings
         self._clock = clock
         self._done_file = settings.signer_folder / _DONE_FILE
+        self._done = date.min
 
     async def run(self) -> None:
         """Send every day until cancelled."""
@@ -68,14 +69,16 @@ class HeadMail:
         if verdict.result is not Delivered.SENT:
             logger.warning("the heads of the logs were not mailed: %s", verdict.reason)
             return False
+        self._done = local.date()
         self._done_file.write_text(local.date().isoformat(), encoding="utf-8")
         return True
 
     def _load_done(self) -> date:
         try:
-            return date.fromisoformat(self._done_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return date.min
+            kept = date.fromisoformat(self._done_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            kept = date.min
+        return max(kept, self._done)
 
     async def _load_heads(self) -> dict[str, str]:
         """The newest note of each organisation, by its code."""
