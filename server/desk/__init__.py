@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.audit import Act, leaves, leaves_none
+from server.audit import Act, leaves, leaves_none, may_leave
 from server.auth import DESK, Route
 from server.desk.acts import (
     assign_clinician,
@@ -42,7 +42,12 @@ ROUTES: Final = (
         "/desk/visits/{visit_id}/contact",
         correct_contact,
         DESK,
-        leaves(Act.CONTACT_CORRECTED, at_times=[Act.LINK_ISSUED, Act.MESSAGE_SENT]),
+        may_leave(
+            Act.CONTACT_CORRECTED,
+            Act.LINK_ISSUED,
+            why="an unchanged contact writes nothing",
+            opens={"patient.identity"},
+        ),
     ),
     Route("POST", "/desk/visits/{visit_id}/code", read_code, DESK, leaves(Act.LINK_CODE_READ)),
     Route("POST", "/desk/visits/{visit_id}/link", read_link, DESK, leaves(Act.LINK_READ)),

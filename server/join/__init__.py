@@ -49,6 +49,7 @@ ROUTES: Final = (
             Act.DEVICE_CODE_SENT,
             Act.LINK_CLAIM_FAILED,
             why="the answer is the same where nothing can be sent",
+            opens={"patient.identity"},
         ),
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.audit import Act, leaves, leaves_none
+from server.audit import Act, leaves, leaves_none, may_leave
 from server.auth import CLINICIAN, Route
 from server.visit.checks import confirm_eligibility, confirm_identity
 from server.visit.outcome import finish
@@ -42,6 +42,11 @@ ROUTES: Final = (
         "/visits/{visit_id}/finish",
         finish,
         CLINICIAN,
-        leaves(Act.FINISHED, at_times=[Act.OUTCOME, Act.SUITABILITY_STATED]),
+        may_leave(
+            Act.FINISHED,
+            Act.OUTCOME,
+            Act.SUITABILITY_STATED,
+            why="the same outcome twice is one act",
+        ),
     ),
 )
