@@ -41,6 +41,8 @@ class Result(msgspec.Struct):
 
     logged_ms: list[float] = []
     unlogged_ms: list[float] = []
+    cpu_seconds: float = 0.0
+    """Of this node, for the job alone."""
 
 
 class _Node:
@@ -54,9 +56,11 @@ class _Node:
         sys.stdout.buffer.write(b"ready\n")
         sys.stdout.flush()
         sys.stdin.buffer.readline()
+        began = time.process_time()
         result = await {"pairs": self._pairs, "acts": self._acts, "groups": self._groups}[
             self._job.kind
         ]()
+        result.cpu_seconds = time.process_time() - began
         await self._database.close()
         return result
 

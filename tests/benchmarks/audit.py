@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import psutil
 from sqlalchemy import select
 
 from server.db import EVERY_ORGANISATION, Database
@@ -27,7 +28,7 @@ from tests.benchmarks.acts import Job, Result
 from tests.benchmarks.ground import make_ground
 from tests.benchmarks.mllp import postgres_of
 from tests.benchmarks.report import ROOT, Goal, Report, Spread, percentile, ratios
-from tests.benchmarks.targets import accanto_command, find_free_port, running
+from tests.benchmarks.targets import Server, accanto_command, find_free_port, running
 
 PAIRS: Final = 200
 """In one round: the hundredth slowest is the second slowest of them."""
@@ -50,11 +51,14 @@ class Target:
     name: str
     database: Database
     job: Job
+    leader: Server
+    postgres: psutil.Process | None
     logged: list[float] = field(default_factory=list)
     unlogged: list[float] = field(default_factory=list)
     medians: list[float] = field(default_factory=list)
     acts_per_second: list[float] = field(default_factory=list)
     entries_per_second: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
 
     async def warm_up(self) -> None:
         await self._play("pairs", WARM_UP_PAIRS, 1)
@@ -67,8 +71,13 @@ class Target:
         self.medians.append(percentile(result.logged_ms, 50) / percentile(result.unlogged_ms, 50))
 
     async def measure_acts(self) -> None:
-        """Logged acts of all nodes at once, from their start to the last commit."""
+        """Logged acts of all nodes at once, from their start to the last commit; and what each
+        costs in all processes together, with its number and its place in the summary."""
+        before = self._others_cpu()
         results = await self._play("acts", ACTS, NODES)
+        await self.settle()
+        spent = self._others_cpu() - before + sum(result.cpu_seconds for result in results)
+        self.cpu_ms.append(spent * 1000 / (NODES * ACTS))
         busy = max(sum(result.logged_ms) / IN_FLIGHT for result in results) / 1000
         self.acts_per_second.append(sum(len(each.logged_ms) for each in results) / busy)
 
@@ -89,6 +98,13 @@ class Target:
         before = -1
         while before != (before := await self._numbered()):
             await asyncio.sleep(1)
+
+    def _others_cpu(self) -> float:
+        """Seconds of the leader and of PostgreSQL so far, of its ended backends too."""
+        spent = self.leader.cpu_seconds()
+        if self.postgres is not None:
+            spent += Server(0, self.postgres).cpu_seconds()
+        return spent
 
     async def _numbered(self) -> int:
         async with self.database.read(EVERY_ORGANISATION) as session:
@@ -136,9 +152,11 @@ async def measure(folder: Path, rounds: int) -> Report:
     )  # fmt: skip
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(postgres_of(folder / "postgres"))
+        postmaster = int((folder / "postgres/postmaster.pid").read_text().split()[0])
+        postgres = psutil.Process(postmaster)
         targets = [
-            await _start(stack, "SQLite", folder / "sqlite", ""),
-            await _start(stack, "PostgreSQL", folder / "postgresql", address),
+            await _start(stack, "SQLite", folder / "sqlite", "", None),
+            await _start(stack, "PostgreSQL", folder / "postgresql", address, postgres),
         ]
         for target in targets:
             await target.warm_up()
@@ -156,18 +174,20 @@ async def measure(folder: Path, rounds: int) -> Report:
     return report
 
 
-async def _start(stack: AsyncExitStack, name: str, data_dir: Path, url: str) -> Target:
+async def _start(
+    stack: AsyncExitStack, name: str, data_dir: Path, url: str, postgres: psutil.Process | None
+) -> Target:
     port = find_free_port()
     ground = await make_ground(
         data_dir, port, 1, VisitState.WAITING, copies=VISITS, database_url=url
     )
-    await stack.enter_async_context(
+    leader = await stack.enter_async_context(
         running(accanto_command(data_dir), port, data_dir.with_suffix(".log"))
     )
     address = url or f"sqlite+aiosqlite:///{data_dir / 'accanto.db'}"
     visits = [visit.id for visit in ground.visits]
     job = Job("", address, str(ground.seed.owner), visits, 0)
-    return Target(name, Database(address), job)
+    return Target(name, Database(address), job, leader, postgres)
 
 
 def _fill(report: Report, targets: list[Target]) -> None:
@@ -189,6 +209,12 @@ def _fill(report: Report, targets: list[Target]) -> None:
     acts, entries = (
         Spread(targets[1].acts_per_second).median,
         Spread(targets[1].entries_per_second).median,
+    )
+    cpu = Spread(targets[1].cpu_ms)
+    report.figures["cpu_ms_per_act"] = cpu.content()
+    report.notes.append(
+        f"PostgreSQL: {cpu.text()} ms of CPU for a logged act, of nodes, database and leader "
+        f"together: two cores without other work carry {2000 / cpu.median:.0f} acts a second"
     )
     report.goals += [
         Goal("300 ÷ logged acts a second, PostgreSQL, two nodes", 300 / acts, 1.0),
