@@ -616,8 +616,10 @@ async def test_each_role_sees_its_columns_and_no_other(
 
 def decoded(answer: Answer) -> str:
     """The text as people read it: JSON and HTML escapes undone."""
-    if "json" in answer.headers["Content-Type"]:
-        return json.dumps(json.loads(answer.text), ensure_ascii=False)
+    media_type = answer.headers["Content-Type"]
+    if "json" in media_type:
+        documents = answer.text.splitlines() if "ndjson" in media_type else [answer.text]
+        return json.dumps([json.loads(each) for each in documents], ensure_ascii=False)
     return answer.text.replace("&#39;", "'")
 
 
