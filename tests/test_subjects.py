@@ -275,6 +275,8 @@ async def test_the_command_asks_who_and_whether_it_is_the_person(
     assert refused[0] == 1
     assert "Ada Della Gherardesca-Sforza: is it this person?" in refused[1]
     assert not path.exists()
+    (opened,) = await load_acts(database, Act.CONTACT_OPENED)
+    assert opened["object"] == f"patient:{visit.appointment.patient_id}"
     who = tmp_path / "who"
     who.write_text(f"{visit.appointment.booking_code}\n")
     done = await accanto(database_url, data_dir, *export, "--who", str(who), "--yes")

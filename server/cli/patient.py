@@ -12,15 +12,15 @@ from typing import IO
 
 import click
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from recordings.store import SealedFolder
 from server import admin
 from server.assets import Assets
+from server.audit import Act, ActorRole, Entry, append
 from server.cli.common import data_option, run
 from server.cup.booking import Field
 from server.cup.rectify import FIELDS, Rectified, rectify, texts_of
-from server.db import EVERY_ORGANISATION
+from server.db import EVERY_ORGANISATION, Database
 from server.errors import CommandFailed
 from server.keyring import Keyring, load_keyring
 from server.models import Patient
@@ -69,9 +69,7 @@ async def _export(
 ) -> PersonCopy:
     keyring = load_keyring(settings.data_dir)
     async with admin.open_database(settings) as database:
-        async with database.read(EVERY_ORGANISATION) as session:
-            found = await find_one(keyring, session, sought, organisation)
-            identity = await open_identity(keyring, session, found)
+        found, identity = await _open_one(database, keyring, sought, organisation)
         ask_if_right(identity, is_sure=is_sure)
         store = SealedFolder(settings.data_dir / ATTACHMENTS_FOLDER)
         writer = CopyWriter(database, keyring, store, Pages(Assets()))
@@ -86,16 +84,24 @@ def read_who(file: IO[str] | None) -> str:
     return text
 
 
-async def find_one(
-    keyring: Keyring, session: AsyncSession, sought: str, organisation: str
-) -> Patient:
-    """:raises CommandFailed: nobody, or somebody in several organisations."""
-    found = await find_patients(keyring, session, sought, organisation)
-    if not found:
-        raise CommandFailed("Nobody is known by that here")
-    if len(found) > 1:
-        raise CommandFailed("Several organisations know this person: say which, --organisation")
-    return found[0]
+async def _open_one(
+    database: Database, keyring: Keyring, sought: str, organisation: str
+) -> tuple[Patient, Identity]:
+    """Who is meant, with what is about to be shown of her: the session log has it before.
+
+    :raises CommandFailed: nobody, or somebody in several organisations.
+    """
+    async with database.begin(EVERY_ORGANISATION) as session:
+        found = await find_patients(keyring, session, sought, organisation)
+        if not found:
+            raise CommandFailed("Nobody is known by that here")
+        if len(found) > 1:
+            raise CommandFailed("Several organisations know this person: say which, --organisation")
+        patient = found[0]
+        about = f"patient:{patient.id}"
+        entry = Entry(datetime.now(UTC), Act.CONTACT_OPENED, ActorRole.SYSTEM, object=about)
+        await append(session, patient.organisation_id, entry)
+        return patient, await open_identity(keyring, session, patient)
 
 
 def ask_if_right(identity: Identity, *, is_sure: bool) -> None:
@@ -139,9 +145,7 @@ async def _rectify(
 ) -> Rectified:
     keyring, now = load_keyring(settings.data_dir), datetime.now(UTC)
     async with admin.open_database(settings) as database:
-        async with database.read(EVERY_ORGANISATION) as session:
-            found = await find_one(keyring, session, sought, organisation)
-            identity = await open_identity(keyring, session, found)
+        found, identity = await _open_one(database, keyring, sought, organisation)
         ask_if_right(identity, is_sure=is_sure)
         said = _ask_changes(identity) if changes is None else _read_changes(changes)
         async with database.begin(found.organisation_id) as session:
