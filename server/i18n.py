@@ -71,8 +71,19 @@ class Translator:
 
     def day_and_time(self, moment: datetime) -> str:
         """``giovedì 26 novembre, ore 10:40``."""
+        return self._timed(self.day(moment), moment)
+
+    def dated(self, moment: datetime) -> str:
+        """``giovedì 26 novembre 2026``: for what may be years ago."""
+        return f"{self.day(moment)} {moment.astimezone(ROME).year}"
+
+    def dated_time(self, moment: datetime) -> str:
+        """``giovedì 26 novembre 2026, ore 10:40``."""
+        return self._timed(self.dated(moment), moment)
+
+    def _timed(self, day: str, moment: datetime) -> str:
         joint = ", ore " if self.language == "it" else ", at "
-        return self.day(moment) + joint + self.time(moment)
+        return day + joint + self.time(moment)
 
 
 @lru_cache(4096)

@@ -22,7 +22,8 @@ class Pages:
     """Renders templates for requests.
 
     Every template has ``_``, ``ngettext``, ``asset``, ``lang``, ``day``, ``time``,
-    ``day_and_time``, ``birth_date``, ``with_article`` and ``script_messages``.
+    ``day_and_time``, ``dated``, ``dated_time``, ``birth_date``, ``with_article``
+    and ``script_messages``.
     """
 
     def __init__(self, assets: Assets) -> None:
@@ -68,6 +69,8 @@ class Pages:
             day=words.day,
             time=words.time,
             day_and_time=words.day_and_time,
+            dated=words.dated,
+            dated_time=words.dated_time,
             birth_date=words.birth_date,
             with_article=words.with_article,
             script_messages=words.script_messages,

@@ -173,6 +173,7 @@ def test_dates_are_said_in_rome() -> None:
 
     assert Translator("it").day_and_time(evening) == "venerdì 27 novembre, ore 00:30"
     assert Translator("en").day_and_time(evening) == "Friday, 27 November, at 00:30"
+    assert Translator("it").dated_time(evening) == "venerdì 27 novembre 2026, ore 00:30"
     assert Translator("it").birth_date(date(1948, 3, 12)) == "12/03/1948"
 
 
