@@ -18,6 +18,12 @@ ACTS = 60
 
 
 @pytest.fixture
+def template(sqlite_template: Path) -> Path:
+    """The chaos checks ask PostgreSQL, too: to kill its connections takes minutes."""
+    return sqlite_template
+
+
+@pytest.fixture
 async def still_site(
     database: Database, database_url: str, data_dir: Path, keyring: Keyring
 ) -> AsyncIterator[Site]:

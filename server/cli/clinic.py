@@ -8,7 +8,8 @@ import click
 from sqlalchemy import select
 
 from server import admin
-from server.cli.common import data_option, run
+from server.audit import Act
+from server.cli.common import data_option, log_change, run
 from server.db import EVERY_ORGANISATION
 from server.errors import CommandFailed
 from server.models import Clinic
@@ -56,6 +57,8 @@ async def _set_codes(
         for name, value in values.items():
             if value is not None:
                 setattr(row, name, value)
+        await session.flush()
+        await log_change(session, organisation.id, Act.CLINIC_CHANGED, row.id, "saved")
 
 
 def _is_two_digits(value: str) -> bool:

@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from server.audit import Act, ActorRole, Entry, append
+from server.cli.leaving import LEAVES, LONG_ONES
+from server.db import OrganisationId
 from server.errors import CommandFailed, Conflict, InvalidInput
+from server.footprint import follow
 
 data_option = click.option(
     "--data",
@@ -58,8 +64,35 @@ class Commands(click.Group):
         raise SystemExit(1)
 
 
+async def log_change(
+    session: AsyncSession, organisation: str, act: Act, object_id: str, change: str
+) -> None:
+    """Write in the session log that somebody at this machine changed a user, a clinic or an
+    organisation; ``change``: ``added``, ``saved`` or ``password``."""
+    entry = Entry(
+        datetime.now(UTC),
+        act,
+        ActorRole.SYSTEM,
+        facts={"change": change},
+        object=f"{act.partition('.')[0]}:{object_id}",
+    )
+    await append(session, OrganisationId(organisation), entry)
+
+
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run a command's coroutine, on uvloop where it exists."""
+    """Run a command's coroutine and hold it to what the command declares to leave in the session
+    log (:mod:`server.cli.leaving`)."""
+    name = click.get_current_context().command_path.partition(" ")[2]
+    if name in LONG_ONES:
+        return _run(work)
+    with follow() as done:
+        result = _run(work)
+    LEAVES[name].check(name, done, is_well=True, is_read=False)
+    return result
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """On uvloop where it exists."""
     try:
         from uvloop import new_event_loop
     except ImportError:

@@ -12,7 +12,8 @@ from codicefiscale import codicefiscale
 from sqlalchemy import delete, select
 
 from server import admin
-from server.cli.common import data_option, run
+from server.audit import Act
+from server.cli.common import data_option, log_change, run
 from server.cli.signer import signer
 from server.db import EVERY_ORGANISATION
 from server.errors import CommandFailed
@@ -72,6 +73,7 @@ async def _add_organisation(settings: Settings, row: Organisation) -> None:
         database.begin(EVERY_ORGANISATION) as session,
     ):
         await admin.add_organisation(session, load_keyring(settings.data_dir), row)
+        await log_change(session, row.id, Act.ORGANISATION_CHANGED, row.id, "added")
 
 
 @organisation.command(name="set")
@@ -134,6 +136,7 @@ async def _set_rules(settings: Settings, code: str, values: dict[str, object]) -
         for name, value in values.items():
             if value is not None:
                 setattr(row, name, value)
+        await log_change(session, row.id, Act.ORGANISATION_CHANGED, row.id, "saved")
 
 
 @organisation.command(name="phase")
@@ -217,6 +220,7 @@ async def _add_user(
         organisation = await admin.load_organisation(session, organisation_code)
         row.organisation_id = organisation.id
         await admin.add_user(session, row)
+        await log_change(session, organisation.id, Act.USER_CHANGED, row.id, "added")
         if codice_fiscale:
             keyring = load_keyring(settings.data_dir)
             await seal_codice_fiscale(keyring, session, row, codice_fiscale)
@@ -255,6 +259,7 @@ async def _set_user(
             raise CommandFailed(f"There is no user {username}")
         if profession:
             row.profession = Profession(profession)
+        await log_change(session, row.organisation_id, Act.USER_CHANGED, row.id, "saved")
         if codice_fiscale:
             keyring = load_keyring(settings.data_dir)
             await seal_codice_fiscale(keyring, session, row, codice_fiscale)
@@ -282,6 +287,7 @@ async def _set_password(settings: Settings, username: str, password_hash: str) -
             raise CommandFailed(f"There is no user {username}")
         row.password_hash, row.failed_logins, row.last_failed_at = password_hash, 0, None
         await session.execute(delete(UserSession).where(UserSession.user_id == row.id))
+        await log_change(session, row.organisation_id, Act.USER_CHANGED, row.id, "password")
 
 
 user.add_command(signer)

@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
-from server.audit import CUP_ACTS, leaves_none, may_leave
+from server.audit import CUP_ACTS, Act, leaves_none, may_leave
 from server.auth import PUBLIC, Route
 from server.cup.booking import FieldError, Reason
 from server.cup.fhir.bundle import Target, address, refuse_receipt, take_bundle
@@ -213,6 +213,12 @@ def _base_url(request: web.Request) -> str:
     return f"{request.app[SETTINGS].base_url}/fhir"
 
 
+_TAKES: Final = may_leave(
+    *CUP_ACTS,
+    Act.CUP_MESSAGE_REPLAYED,
+    why="what says nothing new leaves nothing",
+    opens={"fhir_resource.content", "inbox_message.raw", "patient.identity", "appointment.details"},
+)
 ROUTES: Final = (
     Route(
         "GET",
@@ -226,14 +232,14 @@ ROUTES: Final = (
         "/fhir",
         opened(_bundle),
         PUBLIC,
-        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+        _TAKES,
     ),
     Route(
         "POST",
         "/fhir/",
         opened(_bundle),
         PUBLIC,
-        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+        _TAKES,
     ),
     Route(
         "GET",
@@ -247,14 +253,14 @@ ROUTES: Final = (
         "/fhir/{kind}",
         opened(_create),
         PUBLIC,
-        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+        _TAKES,
     ),
     Route(
         "PUT",
         "/fhir/{kind}",
         opened(_update),
         PUBLIC,
-        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+        _TAKES,
     ),
     Route(
         "GET",
@@ -268,7 +274,7 @@ ROUTES: Final = (
         "/fhir/{kind}/{id}",
         opened(_update),
         PUBLIC,
-        may_leave(*CUP_ACTS, why="what says nothing new leaves nothing"),
+        _TAKES,
     ),
     Route("*", "/fhir/{rest:.*}", answered(_elsewhere), PUBLIC, leaves_none("nothing is there")),
 )
