@@ -138,6 +138,27 @@ def test_patient_is_a_pseudonym_and_nothing_empty_is_said() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("act", "facts", "resource", "value"),
+    [
+        (Act.NOTE_OPENED, {}, "Composition", "visit1"),
+        (Act.REPORT_SIGNED, {"report": "r1"}, "DocumentReference", "r1"),
+        (Act.ATTACHMENT_OPENED, {"file": "f1"}, "DocumentReference", "f1"),
+        (Act.CONTACT_OPENED, {}, "Patient", PSEUDONYM),
+        (Act.ROOM_JOINED, {}, "Encounter", "visit1"),
+    ],
+)
+def test_event_names_what_was_touched(
+    act: Act, facts: dict[str, Fact], resource: str, value: str
+) -> None:
+    entry = Entry(AT, act, ActorRole.CLINICIAN, "user1", "visit1", facts)
+
+    event = audit_event(7, parse_entry(entry.canonical()), PLACE, PSEUDONYM)
+
+    what = event["entity"][1]["what"]
+    assert (what["type"], what["identifier"]["value"]) == (resource, value)
+
+
 def test_entry_of_before_the_tree_is_an_event_too() -> None:
     old = (
         '{"act":"room.dropped","actor":"","at":"2026-01-01T10:00:00.000+00:00","facts":{},'

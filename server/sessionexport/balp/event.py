@@ -18,7 +18,7 @@ import msgspec
 from server.audit import Act, ActorRole, ActOutcome, Fact
 from server.sessionexport.balp import codes
 from server.sessionexport.balp.codes import Resource, coded
-from server.sessionexport.balp.kinds import KINDS, RESOURCES, Kind
+from server.sessionexport.balp.kinds import ID_FACTS, KINDS, RESOURCES, Kind
 
 _PROFILES: Final = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
 _OUTCOMES: Final = {ActOutcome.DONE: "0", ActOutcome.REFUSED: "4", ActOutcome.FAILED: "8"}
@@ -236,10 +236,11 @@ class _Writer:
         }
 
     def _data_entity(self) -> Resource:
-        kind, _, id_ = (self.entry.object or self._usual_object()).partition(":")
+        kind, id_ = self._object()
         resource = RESOURCES.get(kind, "Basic")
+        is_subject = resource == "Patient" and self.patient
         entity: Resource = {
-            "what": self._known(resource, kind, id_ or kind),
+            "what": self._subject() if is_subject else self._known(resource, kind, id_),
             "type": codes.SYSTEM_OBJECT,
             "role": codes.REPORT_ROLE if kind == "report" else codes.DOMAIN_ROLE,
         }
@@ -250,10 +251,19 @@ class _Writer:
             entity["detail"] = [_detail(name, details[name]) for name in sorted(details)]
         return entity
 
-    def _usual_object(self) -> str:
+    def _object(self) -> tuple[str, str]:
+        """Kind and id. An entry that names its visit alone says by its act what of it was meant:
+        a note that was opened is the note of this visit."""
+        kind, _, id_ = self.entry.object.partition(":")
+        if kind not in ("", "visit"):
+            return kind, id_ or kind
+        named = self.act.value.partition(".")[0]
+        if named in RESOURCES and named != "visit":
+            fact = self.entry.facts.get(ID_FACTS.get(named, ""))
+            return named, str(fact or self.entry.visit or self.place.organisation_code)
         if self.entry.visit:
-            return f"visit:{self.entry.visit}"
-        return f"organisation:{self.place.organisation_code}"
+            return "visit", self.entry.visit
+        return "organisation", self.place.organisation_code
 
     def _subject(self) -> Resource:
         return self._known("Patient", "patient", self.patient)

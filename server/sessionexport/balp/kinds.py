@@ -42,7 +42,7 @@ _READS: Final = (
 _DELETES: Final = (
     Act.ATTACHMENT_DELETED, Act.SIGNER_REMOVED, Act.KEY_SHREDDED, Act.LOG_ERASED,
 )  # fmt: skip
-_QUERIES: Final = (Act.LOG_READ, Act.OPENINGS_READ, Act.FIGURES_READ)
+_QUERIES: Final = (Act.LIST_OPENED, Act.LOG_READ, Act.OPENINGS_READ, Act.FIGURES_READ)
 _DISCLOSURES: Final = (
     Act.LOG_EXPORTED, Act.PATIENT_EXPORTED, Act.REPORT_EXPORTED, Act.FSE_PUBLISHED,
 )  # fmt: skip
@@ -72,17 +72,18 @@ RESOURCES: Final = {
     "appointment": "Appointment",
     "patient": "Patient",
     "contact": "Patient",
+    "card": "Patient",
     "check_in": "QuestionnaireResponse",
     "rating": "QuestionnaireResponse",
     "consent": "Consent",
-    "line_test": "Observation",
+    "line": "Observation",
     "note": "Composition",
     "attachment": "DocumentReference",
-    "file": "DocumentReference",
+    "still": "DocumentReference",
     "report": "DocumentReference",
+    "fse": "DocumentReference",
     "message": "Communication",
-    "cup_message": "MessageHeader",
-    "event": "MessageHeader",
+    "cup": "MessageHeader",
     "source": "Endpoint",
     "template": "Questionnaire",
     "codes": "CodeSystem",
@@ -95,4 +96,15 @@ RESOURCES: Final = {
     "openings": "AuditEvent",
     "figures": "MeasureReport",
 }
-"""FHIR resource types by the first word of an entry's ``object``; others are ``Basic``."""
+"""FHIR resource types by the first word of an entry's ``object``, or of its act where that names
+the visit only; others are ``Basic``."""
+ID_FACTS: Final = {
+    "report": "report",
+    "fse": "report",
+    "attachment": "file",
+    "still": "file",
+    "source": "source",
+    "template": "template",
+    "cup": "message",
+}
+"""Which fact of an act has the id of what it was done to."""
