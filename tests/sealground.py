@@ -93,6 +93,7 @@ async def _fill_visit(keyring: Keyring, session: AsyncSession, team: Team, visit
     rating = Rating(**own, seat="patient", words_version=1, rated_at=NOW)
     await sealed.seal_rating_words(keyring, session, rating, "Tutto bene.")
     session.add(rating)
+    await sealed.keep_value(session, keyring, team.organisation.id, "PRN-1", visit.id)
     await _add_report(keyring, session, team, visit)
 
 

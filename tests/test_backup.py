@@ -57,6 +57,7 @@ from server.sealed import (
     Eligibility,
     NoteContent,
     Section,
+    keep_value,
     open_note,
     seal_answers,
     seal_attachment_words,
@@ -140,6 +141,7 @@ async def settings(
             rated_at=now,
         )
         await seal_rating_words(keyring, session, rating, "Tutto bene.")
+        await keep_value(session, keyring, cast.toscana.organisation.id, "PRN-1", visit.id)
         session.add_all([check_in, note, resource, rating])
     await add_event(database, visit, EventState.QUEUED)
     is_sqlite = database_url.startswith("sqlite")

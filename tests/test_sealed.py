@@ -165,7 +165,9 @@ def test_bytes_are_sealed_or_wrapped_and_say_so() -> None:
         if isinstance(column.type, LargeBinary)
     ]
 
-    assert {name for name in columns if not name.startswith("sealed_")} == {"wrapped"}
+    hashes = {"frontier", "hashes", "salt"}
+    bare = {name for name in columns if not name.startswith("sealed_")}
+    assert bare == {"wrapped"} | hashes
 
 
 CLEAR = {
@@ -181,6 +183,7 @@ CLEAR = {
         "inbox_message.message_order", "inbox_message.warnings", "difference.fields",
         "outbox_event.facts", "patient_message.parameters", "line_test.steps",
         "line_test.problems", "log_entry.entry", "submission.workflow_instance_id",
+        "visit_summary.problems", "log_checkpoint.note", "saved_view.query",
     },
     "texts for many patients, written before any of them": {
         "note_template.title", "note_template.specialty", "note_template.content", "phrase.text",
