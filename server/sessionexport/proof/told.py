@@ -84,17 +84,7 @@ async def load_story(
 
     :raises NotFound: there is no such visit.
     """
-    appointment = joinedload(Visit.appointment)
-    visit = await session.get(
-        Visit,
-        visit_id,
-        options=[
-            appointment.joinedload(Appointment.clinic),
-            appointment.joinedload(Appointment.clinician),
-        ],
-    )
-    if visit is None:
-        raise NotFound
+    visit = await _load_visit(session, visit_id)
     rows = await session.scalars(
         select(LogEntry)
         .where(LogEntry.visit_id == visit_id, LogEntry.seq < checkpoint.size)
@@ -113,6 +103,21 @@ async def load_story(
         names=await _load_names(session, {line.actor for line in lines}),
         made_at=now,
     )
+
+
+async def _load_visit(session: AsyncSession, visit_id: str) -> Visit:
+    appointment = joinedload(Visit.appointment)
+    visit = await session.get(
+        Visit,
+        visit_id,
+        options=[
+            appointment.joinedload(Appointment.clinic),
+            appointment.joinedload(Appointment.clinician),
+        ],
+    )
+    if visit is None:
+        raise NotFound
+    return visit
 
 
 async def load_pseudonym(session: AsyncSession, keyring: Keyring, visit: Visit) -> str:
