@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -14,6 +14,7 @@ from server.db import Database
 from server.keyring import Keyring
 from server.models import LogEntry, Rating, Score, Visit
 from server.rated import RATED_WITHIN
+from server.retention.erasure import erase_visit
 from server.sealed import open_rating_words
 from tests.conftest import Cast, MakeVisit
 from tests.reportvisits import make_finished
@@ -149,3 +150,15 @@ async def test_script_gets_its_answer_without_another_page(site: Site, visit: Vi
     answer = await patient.ask("POST", f"/v/{visit.locator}/rating", headers, data={"line": "good"})
 
     assert (answer.status, answer.text) == (200, "{}")
+
+
+async def test_sentence_ends_with_the_record_and_the_scores_stay(
+    site: Site, visit: Visit, database: Database, keyring: Keyring
+) -> None:
+    await rate(await site.patient(visit), visit, visit="good", words="La voce saltava.")
+
+    async with database.begin(visit.organisation_id) as session:
+        await erase_visit(keyring, session, visit.id, datetime.now(UTC))
+
+    rating = (await ratings_of(database, visit))["patient"]
+    assert (rating.visit_score, rating.sealed_words) == (Score.GOOD, None)

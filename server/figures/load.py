@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,8 +24,9 @@ _Scores = dict[tuple[Seat, str], Score]
 async def load_tables(
     session: AsyncSession, organisation: OrganisationId, month: Month
 ) -> dict[TableName, Table]:
-    """Every table of one organisation and month."""
-    return make_tables(await load_facts(session, organisation, month))
+    """Every table of one organisation and month; thousands of visits are counted in a thread."""
+    facts = await load_facts(session, organisation, month)
+    return await asyncio.to_thread(make_tables, facts)
 
 
 async def load_released(
