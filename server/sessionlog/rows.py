@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.auth import Actor
+from server.db import Base
 from server.keyring import Keyring
 from server.models import Appointment, Clinic, Outcome, User, UserRole, Visit, VisitState
 from server.models import VisitSummary as Summary
 from server.sessionlog.sight import Sight
 from server.summary import Problem, unpack_problems
 
-_PSEUDONYM_LENGTH = 6
+_PSEUDONYM_LENGTH: Final = 6
+_VISITS: Final = Base.metadata.tables[Visit.__tablename__]
+_APPOINTMENTS: Final = Base.metadata.tables[Appointment.__tablename__]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,14 @@ async def load_rows(
     sight: Sight,
     summaries: Sequence[Summary],
 ) -> list[Row]:
-    """In the order of the summaries."""
+    """In the order of the summaries. Bookings are asked of the tables themselves: with the
+    organisation beside the visits SQLite would look through all of them."""
     bookings = {
         visit_id: (code, patient_id)
         for visit_id, code, patient_id in await session.execute(
-            select(Visit.id, Appointment.booking_code, Appointment.patient_id)
-            .join(Visit.appointment)
-            .where(Visit.id.in_([each.visit_id for each in summaries]))
+            select(_VISITS.c.id, _APPOINTMENTS.c.booking_code, _APPOINTMENTS.c.patient_id)
+            .join(_APPOINTMENTS, _APPOINTMENTS.c.id == _VISITS.c.appointment_id)
+            .where(_VISITS.c.id.in_([each.visit_id for each in summaries]))
         )
     }
     rows: list[Row] = []

@@ -38,7 +38,8 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
     wish = scoped(parse_wish(request.query, now), actor, sight)
     async with request.app[DATABASE].begin(actor.organisation) as session:
         found = list(await session.scalars(wish.page()))
-        count = await session.scalar(wish.count()) or 0
+        is_all = wish.after is None and len(found) <= PAGE_ROWS
+        count = len(found) if is_all else await session.scalar(wish.count()) or 0
         shown = found[:PAGE_ROWS]
         rows = await load_rows(session, request.app[KEYRING], actor, sight, shown)
         choices = await load_choices(session)

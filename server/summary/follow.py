@@ -59,7 +59,8 @@ class Summaries:
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def follow_all(self) -> None:
-        """Bring every organisation's summaries up to its log."""
+        """Bring every organisation's summaries up to its log. Rows are asked for by their own
+        keys: with the organisation beside them SQLite would look through all visits."""
         async with self._database.read(EVERY_ORGANISATION) as session:
             heads = (
                 await session.execute(
@@ -71,7 +72,7 @@ class Summaries:
             behind = [OrganisationId(organisation) for organisation in heads]
         for organisation in behind:
             while True:
-                async with self._database.begin(organisation) as session:
+                async with self._database.begin(EVERY_ORGANISATION) as session:
                     if not await follow_log(session, self._keyring, organisation):
                         break
 
@@ -124,7 +125,7 @@ async def _fold(
     }
     rows = []
     for visit_id, entries in heard.items():
-        if visit_id not in facts:
+        if visit_id not in facts or facts[visit_id].visit.organisation_id != organisation:
             continue
         told = _told_of(known.get(visit_id))
         for entry in entries:
