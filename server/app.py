@@ -23,6 +23,7 @@ from server import (
     fse,
     intake,
     join,
+    language,
     linetest,
     login,
     metrics,
@@ -87,6 +88,7 @@ from signaling.valkeylog import ValkeyRoomLog
 MAX_BODY_BYTES = 256 * 1024
 _FEATURES = (
     login,
+    language,
     join,
     checkin,
     booking,

@@ -1,4 +1,4 @@
-"""How staff get in and out: password, second factor where the organisation asks for it, language.
+"""How staff get in and out: password, second factor where the organisation asks for it.
 
 A name that nobody has answers like a wrong password: same words, same time, same slowing down.
 """
@@ -29,9 +29,7 @@ from server.auth import (
 )
 from server.db import EVERY_ORGANISATION
 from server.errors import TooManyAttempts
-from server.i18n import LANGUAGES
 from server.models import User, UserRole, UserSession
-from server.pages import LANGUAGE_COOKIE
 from server.passwords import is_password_right
 from server.services import DATABASE, KEYRING, PAGES, now_of
 from server.throttle import FREE_ATTEMPTS_OF_ADDRESS, Failures, Throttle
@@ -48,7 +46,6 @@ REFUSAL_SECONDS: Final = 0.3
 """A refusal takes at least this long, whatever was looked up for it."""
 HALF_LOGIN: Final = timedelta(minutes=10)
 """How long the second factor may take after the password."""
-_LANGUAGE_KEPT: Final = timedelta(days=365)
 _LANDING: Final = {
     UserRole.CLINICIAN: "/agenda",
     UserRole.DESK: "/desk",
@@ -285,7 +282,7 @@ async def _find_session(request: web.Request) -> UserSession | None:
         return await find_session(session, token, now_of(request))
 
 
-# ---- out, and language -----------------------------------------------------------------
+# ---- out ---------------------------------------------------------------------------------
 
 
 async def log_out(request: web.Request) -> web.StreamResponse:
@@ -301,17 +298,6 @@ async def log_out(request: web.Request) -> web.StreamResponse:
     headers = {"Location": "/login", "Clear-Site-Data": '"storage"'}
     response = web.Response(status=303, headers=headers)
     set_cookie(request, response, session_cookie(request), "", timedelta())
-    return response
-
-
-async def choose_language(request: web.Request) -> web.StreamResponse:
-    """Keep the language for this browser and go back to the page."""
-    form = await request.post()
-    language, back = str(form.get("language", "")), str(form.get("back", ""))
-    is_own_page = back.startswith("/") and not back.startswith(("//", "/\\"))
-    response = web.Response(status=303, headers={"Location": back if is_own_page else "/"})
-    if language in LANGUAGES:
-        set_cookie(request, response, LANGUAGE_COOKIE, language, _LANGUAGE_KEPT)
     return response
 
 
@@ -353,5 +339,4 @@ ROUTES: Final = (
     Route(
         "POST", "/logout", log_out, PUBLIC, may_leave(Act.LOGGED_OUT, why="nobody may be logged in")
     ),
-    Route("POST", "/language", choose_language, PUBLIC, leaves_none("a cookie of the browser")),
 )
