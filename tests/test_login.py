@@ -242,7 +242,7 @@ async def test_a_second_factor_is_enrolled_at_the_first_login(
     keep_cookie(visitor, done)
     assert done.location == "/agenda"
     assert (await visitor.get("/agenda")).status == 200
-    assert await logged_acts(database) == ["login.done"]
+    assert await logged_acts(database) == ["login.done", "list.opened"]
 
 
 async def test_a_confirmed_secret_is_never_shown_again(
