@@ -19,6 +19,7 @@ from server.models import (
     Appointment,
     AppointmentStatus,
     EventKind,
+    LogEntry,
     MessageKind,
     Organisation,
     OutboxEvent,
@@ -110,15 +111,21 @@ async def test_a_get_changes_nothing(
     patient: Telephone, here: str, database: Database, practice: Practice
 ) -> None:
     async def dump() -> list[str]:
-        """All rows but the queue of messages: its own workers write there meanwhile."""
-        tables = [table for table in Base.metadata.sorted_tables if table.name != queue]
+        """All rows but those that workers write meanwhile: the queue of messages, the numbers and
+        the tree of the session log."""
+        tables = [table for table in Base.metadata.sorted_tables if table.name not in workers]
         async with database.read(EVERY_ORGANISATION) as session:
-            return [
+            entries = list(await session.scalars(select(LogEntry.entry).order_by(LogEntry.id)))
+            rows = [
                 str(sorted(map(tuple, await session.execute(select(table))), key=str))
                 for table in tables
             ]
+        return entries + rows
 
-    queue = PatientMessage.__tablename__
+    workers = {
+        PatientMessage.__tablename__, "visit_summary", "summary_head",
+        *(table for table in Base.metadata.tables if table.startswith("log_")),
+    }  # fmt: skip
 
     before = await dump()
     for path in (here, f"{here}/cancel"):
