@@ -573,12 +573,12 @@ CLINICAL, CHECK_IN, LOG = {"question", "note"}, {"place", "companions"}, {"timel
 SECRETS = {"link secret", "spoken code"}
 EVERYTHING = IDENTITY | CONTACT | BOOKING | CLINICAL | CHECK_IN | LOG | SECRETS
 TABLE = {
-    "clinician": Row({"name"} | CLINICAL | CHECK_IN, LOG | SECRETS),
+    "clinician": Row({"name"} | CLINICAL | CHECK_IN | LOG, SECRETS),
     "colleague": Row(set(), EVERYTHING),
-    "desk": Row(IDENTITY | CONTACT | BOOKING, CLINICAL | CHECK_IN | LOG | SECRETS),
+    "desk": Row(IDENTITY | CONTACT | BOOKING | LOG, CLINICAL | CHECK_IN | SECRETS),
     "manager": Row(BOOKING | LOG, EVERYTHING - BOOKING - LOG),
     "auditor": Row(LOG, EVERYTHING - LOG),
-    "administrator": Row(set(), EVERYTHING),
+    "administrator": Row(LOG, EVERYTHING - LOG),
     "patient": Row({"name"}, CLINICAL | LOG | SECRETS),
 }
 MARIA = Identity(
