@@ -15,6 +15,7 @@ from server.db import Database
 from server.intake.readable import make_readable
 from server.keyring import Keyring
 from server.models import Appointment, Connector, InboxMessage, MessageState
+from server.sealed import load_values
 from server.sources import Mapping
 from server.uploads import LONGEST_UPLOAD_BYTES
 from tests.conftest import Cast
@@ -96,7 +97,8 @@ async def test_the_list_says_what_is_wrong_and_keeps_messages_closed(
     assert "Bertolucci" not in page + closed
     assert 'data-testid="message-open"' in closed
     assert (await desk.get(f"/desk/messages/{foreign.id}")).status == 404
-    assert (await desk.post(f"/desk/messages/{foreign.id}/open")).status == 404
+    foreign_path = f"/desk/messages/{foreign.id}/open"
+    assert (await desk.post(foreign_path, purpose="patient_asks")).status == 404
     assert "1 messaggio del CUP non si è potuto leggere" in (await desk.get("/desk")).text
 
 
@@ -105,14 +107,21 @@ async def test_opening_a_message_is_an_act(
 ) -> None:
     message = await add_message(database, keyring, await add_source(database, cast.toscana))
 
-    opened = await desk.post(f"/desk/messages/{message.id}/open")
+    path = f"/desk/messages/{message.id}/open"
+    assert (await desk.post(path)).status == 400
+    words = "La signora Bertolucci ha telefonato"
+    opened = await desk.post(path, purpose="patient_asks", words=words)
 
     assert opened.status == 200
     assert "PID|1||||Bertolucci^Rosa" in opened.text
     assert "no-store" in opened.headers["Cache-Control"]
     entry = await last_act(database, cast.toscana, Act.CUP_MESSAGE_OPENED)
     assert entry["actor"] == cast.toscana.desk.id
-    assert entry["facts"] == {"message": message.id, "source": "cup-prova"}
+    kept = entry["facts"].pop("purpose_words")
+    said = {"message": message.id, "source": "cup-prova", "purpose": "patient_asks"}
+    assert (entry["facts"], entry["reason"]) == (said, "patient_asks")
+    async with database.read(cast.toscana.organisation.id) as session:
+        assert await load_values(session, keyring, {kept}) == {kept: words}
 
 
 async def test_discarded_messages_leave_the_list(

@@ -3,6 +3,7 @@ aside. Opening one is an act of its own: it holds a person's data."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from aiohttp import web
@@ -13,14 +14,23 @@ from sqlalchemy.orm import defer
 from server.audit import Act, Entry, Fact, append
 from server.auth import actor_of
 from server.cup.inbox.replay import discard, replay
-from server.errors import NotFound
+from server.errors import InvalidInput, NotFound
 from server.intake.readable import Readable, make_readable
 from server.models import InboxMessage, MessageState, Source
-from server.sealed import open_message
+from server.sealed import keep_value, open_message
 from server.services import DATABASE, KEYRING, PAGES, now_of
 from server.sources import settings_of
 
 _MOST_SHOWN: Final = 200
+_LONGEST_WORDS: Final = 200
+
+
+class Purpose(StrEnum):
+    """Why somebody opens a message: the purpose of the consultation, kept in the log."""
+
+    CORRECT = "correct_booking"
+    PATIENT_ASKS = "patient_asks"
+    CHECK_SOURCE = "check_source"
 
 
 async def list_messages(request: web.Request) -> web.StreamResponse:
@@ -53,14 +63,34 @@ async def show_message(request: web.Request) -> web.StreamResponse:
 
 
 async def open_raw(request: web.Request) -> web.StreamResponse:
-    """The message itself."""
+    """The message itself, to whoever says what for.
+
+    :raises InvalidInput: no purpose, or more words than fit.
+    """
     actor, now = actor_of(request), now_of(request)
+    form = await request.post()
+    purpose, words = str(form.get("purpose", "")), str(form.get("words", "")).strip()
+    if purpose not in list(Purpose):
+        raise InvalidInput("purpose", "missing")
+    if len(words) > _LONGEST_WORDS:
+        raise InvalidInput("words", "too_long")
     async with request.app[DATABASE].begin(actor.organisation) as session:
         message, source = await _load(request, session)
         raw = await open_message(request.app[KEYRING], session, message)
-        facts: dict[str, Fact] = {"message": message.id, "source": source.code}
+        facts: dict[str, Fact] = {"message": message.id, "source": source.code, "purpose": purpose}
+        if words:
+            keyring, owner = request.app[KEYRING], actor.organisation
+            kept = await keep_value(session, keyring, owner, words, message.visit_id)
+            facts["purpose_words"] = kept
         entry = Entry(
-            now, Act.CUP_MESSAGE_OPENED, actor.role, actor.id, message.visit_id, facts=facts
+            now,
+            Act.CUP_MESSAGE_OPENED,
+            actor.role,
+            actor.id,
+            message.visit_id,
+            facts=facts,
+            object=f"message:{message.id}",
+            reason=purpose,
         )
         await append(session, actor.organisation, entry)
     readable = make_readable(raw, message.connector, settings_of(source).mapping)
@@ -114,4 +144,5 @@ def _render(
         message=message,
         source=source,
         readable=readable,
+        purposes=[purpose.value for purpose in Purpose],
     )

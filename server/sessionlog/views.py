@@ -184,10 +184,14 @@ async def _load_session(
 async def _load_values(
     session: AsyncSession, keyring: Keyring, sight: Sight, timeline: Timeline
 ) -> dict[str, str]:
-    """The personal values of the shown entries, for who may see them."""
+    """The personal values of the shown entries, for who may see them; who the patient was is not
+    for this page."""
     if not sight.has_bookings:
         return {}
     digests = {
-        str(value) for line in timeline.lines for value in line.facts.values() if is_digest(value)
+        str(value)
+        for line in timeline.lines
+        for name, value in line.facts.items()
+        if is_digest(value) and name != "person"
     }
     return await load_values(session, keyring, digests)

@@ -13,9 +13,10 @@ from server.audit import Act, Fact, append
 from server.auth import actor_of
 from server.bodies import read_body
 from server.errors import Conflict, InvalidInput
-from server.models import Visit
+from server.keyring import Keyring
+from server.models import Patient, Visit
 from server.pages import json_response
-from server.sealed import Eligibility, seal_eligibility
+from server.sealed import Eligibility, keep_value, open_identity, seal_eligibility
 from server.services import DATABASE, KEYRING, now_of
 from server.visit.acts import OVER, load_visit, make_entry
 
@@ -49,9 +50,19 @@ async def confirm_identity(request: web.Request) -> web.StreamResponse:
         visit = await _load_open_visit(request, session)
         visit.identity_confirmed_at = now if form.is_confirmed else None
         facts: dict[str, Fact] = {"confirmed": form.is_confirmed}
+        if form.is_confirmed:
+            facts["person"] = await _keep_person(request.app[KEYRING], session, visit)
         entry = make_entry(actor, now, Act.IDENTITY_CONFIRMED, visit.id, facts)
         await append(session, actor.organisation, entry)
     return json_response({"is_confirmed": form.is_confirmed})
+
+
+async def _keep_person(keyring: Keyring, session: AsyncSession, visit: Visit) -> str:
+    """Who it was that the doctor knew again, for a proof in years: a personal value of the log."""
+    patient = await session.get_one(Patient, visit.appointment.patient_id)
+    identity = await open_identity(keyring, session, patient)
+    words = f"{identity.full_name}, {identity.birth_date or ''}"
+    return await keep_value(session, keyring, visit.organisation_id, words, visit.id)
 
 
 async def confirm_eligibility(request: web.Request) -> web.StreamResponse:
