@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -11,11 +12,11 @@ from zipfile import ZipFile
 
 import pytest
 from playwright.async_api import Browser, expect
-from sqlalchemy import insert, update
+from sqlalchemy import func, insert, select, update
 
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import Database
-from server.models import CallOutage, Outcome, Visit, VisitState
+from server.models import CallOutage, LogCheckpoint, LogEntry, Outcome, Visit, VisitState
 from tests.browser.test_desk_pages import VIEWS, inspect, listed, open_page, play
 from tests.conftest import Cast, MakeVisit
 
@@ -55,6 +56,20 @@ async def break_down(database: Database, visit: Visit) -> None:
             )
         )  # fmt: skip
     await listed(database, visit)
+    await signed(database, visit)
+
+
+async def signed(database: Database, visit: Visit) -> None:
+    """Until the signer has seen everything of this visit."""
+    newest = select(func.max(LogEntry.seq)).where(LogEntry.visit_id == visit.id)
+    signed = select(func.max(LogCheckpoint.size))
+    async with asyncio.timeout(60):
+        while True:
+            async with database.read(visit.organisation_id) as session:
+                last, size = await session.scalar(newest), await session.scalar(signed)
+            if last is not None and size is not None and last < size:
+                return
+            await asyncio.sleep(0.2)
 
 
 def verify_outside(proof: Path, folder: Path) -> tuple[int, str]:
