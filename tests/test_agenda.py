@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from typing import Any
@@ -256,7 +257,8 @@ async def test_a_long_day_costs_no_more_statements(site: Site, cast: Cast, make_
 
     @event.listens_for(engine, "before_cursor_execute")
     def count(connection, cursor, statement, *rest) -> None:
-        if statement.startswith("SELECT"):  # a login that is older than a minute is written down
+        # A login that is older than a minute is written down; the log has workers of its own.
+        if statement.startswith("SELECT") and not re.search("log_|summary", statement):
             statements.append(statement)
 
     counts = []

@@ -69,7 +69,7 @@ def test_log_is_exported_verified_and_the_export_is_in_it(
 
     (last,) = rows.execute("SELECT entry FROM log_entry ORDER BY seq DESC LIMIT 1").fetchone()
     assert json.loads(last)["action"] == "log.exported"
-    good = "OK: 21 entries of visite.example.org/log/ausl-toscana, signed; "
+    good = "OK: 22 entries of visite.example.org/log/ausl-toscana, signed; "
     status, line = verify(installation, path, "--checkpoint", head)
     assert (status, line.startswith(good)) == (0, True), line
     assert verify(installation, path, "--key", "other+00000000+AAAA") == (1, "bundle: other key")

@@ -221,6 +221,7 @@ JSON_BODIES: dict[str, object] = {
     },
 }
 FORM = {
+    "purpose": "patient_asks",
     "minutes": "10", "phone": "0551234567", "version": "1", "sought": "rosa", "code": "cup-nuovo",
     "phase": "attivo", "seen": "attivo", "notice_days": "2", "notice_rule": "working_days",
     "title": "Controllo", "findings": "Sta bene", "shortcut": "pa", "text": "Pressione",

@@ -129,7 +129,7 @@ def test_old_backup_is_noticed_and_two_administrators_accept_it(
 ) -> None:
     asyncio.run(restore_old_data(installation, tmp_path))
     restored = Installation(tmp_path / "restored")
-    sentence = "The session log of ausl-toscana is 1 entries behind what was signed (3 of 4)"
+    sentence = "The session log of ausl-toscana is 1 entries behind what was signed (4 of 5)"
 
     assert not list((tmp_path / "new").rglob("log-signer"))
     assert len(list((tmp_path / "new-keys").glob("*/files/log-signer/*/seed"))) == 1
@@ -141,7 +141,7 @@ def test_old_backup_is_noticed_and_two_administrators_accept_it(
 
     path = tmp_path / "restored.zip"
     restored.succeed("log", "export", "--organisation", "ausl-toscana", "--to", path)
-    assert verify(str(path)).startswith("OK: 6 entries of 127.0.0.1/log/ausl-toscana/2")
+    assert verify(str(path)).startswith("OK: 7 entries of 127.0.0.1/log/ausl-toscana/2")
     with ZipFile(path) as file:
         lines = file.read("entries.jsonl").decode().split("\n")[:-1]
     entries = [json.loads(line.split(" ", 1)[1]) for line in lines]

@@ -163,7 +163,7 @@ async def logged(office: PostOffice, visit: Visit) -> list[str]:
             select(LogEntry.entry).where(LogEntry.visit_id == visit.id).order_by(LogEntry.id)
         )
         return [
-            entry.split(",")[0][1:] + "..." + entry.split('"facts":')[1].split(',"role"')[0]
+            entry.split(",")[0][1:] + "..." + entry.split('"facts":')[1].split(',"node"')[0]
             for entry in entries
             if '"action":"message.' in entry
         ]

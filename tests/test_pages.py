@@ -18,7 +18,7 @@ __all__ = ["site"]
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "server" / "templates"
-PAGES = sorted(TEMPLATES.rglob("*.html"))
+PAGES = sorted(set(TEMPLATES.rglob("*.html")) - {TEMPLATES / "subjects/copy.html"})
 TEST_IDS = (
     "claim-birth-date", "claim-submit", "consent-visit", "consent-tool", "checkin-next",
     "enter-waiting-room", "waiting-status", "login-username", "login-password", "login-submit",

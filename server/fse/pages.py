@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.audit import Act, ActorRole, leaves_none, may_leave
+from server.audit import Act, ActorRole, Entry, Fact, append_alone, leaves, may_leave
 from server.auth import CLINICIAN, Access, Route, actor_of
 from server.fse.retry import retry_submission
 from server.models import Organisation, UserRole
@@ -42,6 +42,9 @@ async def show_owed(request: web.Request) -> web.StreamResponse:
         rows = [
             await _open_row(request, session, one) if is_clinician else Row(one) for one in owed
         ]
+    facts: dict[str, Fact] = {"list": "fse", "visits": len(rows)}
+    entry = Entry(now, Act.LIST_OPENED, actor.role, actor.id, facts=facts)
+    await append_alone(request.app[DATABASE], actor.organisation, entry)
     return request.app[PAGES].render(
         request,
         "staff/fse.html",
@@ -84,7 +87,7 @@ ROUTES: Final = (
         "/fse",
         show_owed,
         _WATCHERS,
-        leaves_none("states of documents, nothing of what is in them"),
+        leaves(Act.LIST_OPENED),
     ),
     Route(
         "POST",
