@@ -145,7 +145,7 @@ def test_old_backup_is_noticed_and_two_administrators_accept_it(
     with ZipFile(path) as file:
         lines = file.read("entries.jsonl").decode().split("\n")[:-1]
     entries = [json.loads(line.split(" ", 1)[1]) for line in lines]
-    failed, accepted = entries[3:5]
+    failed, accepted = entries[4:6]
     assert (failed["action"], accepted["action"]) == ("login.failed", "log.accepted")
     assert (accepted["facts"]["entries"], accepted["facts"]["size"]) == (3, 4)
     assert accepted["actor"] != accepted["facts"]["user"]
