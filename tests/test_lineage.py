@@ -147,5 +147,5 @@ def test_old_backup_is_noticed_and_two_administrators_accept_it(
     entries = [json.loads(line.split(" ", 1)[1]) for line in lines]
     failed, accepted = entries[4:6]
     assert (failed["action"], accepted["action"]) == ("login.failed", "log.accepted")
-    assert (accepted["facts"]["entries"], accepted["facts"]["size"]) == (3, 4)
+    assert (accepted["facts"]["entries"], accepted["facts"]["size"]) == (4, 5)
     assert accepted["actor"] != accepted["facts"]["user"]
