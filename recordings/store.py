@@ -171,13 +171,6 @@ class SealedFolder:
                 offset = number * CHUNK_BYTES
                 yield plain[max(start - offset, 0) : end - offset]
 
-    def count_bytes(self, name: str) -> int:
-        """How long the content is, by the size of the file; :meth:`read` proves it.
-
-        :raises SealBroken: no sealed file has this size.
-        """
-        return count_plain_bytes(self._locate(name).stat().st_size - _HEAD_BYTES)
-
     def read_key_id(self, name: str) -> str:
         """Which data key seals the file.
 

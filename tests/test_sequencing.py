@@ -19,6 +19,7 @@ from server.models import LogCheckpoint, LogEntry, LogHead, LogTile
 from server.sequencing import StoredTree, find_unnumbered, number_entries
 from server.sequencing.checkpoints import sign_checkpoint
 from server.sequencing.numbering import load_leaves
+from server.sequencing.worker import Sequencer
 from server.tlog.note import open_note
 from server.tlog.tree import (
     Frontier,
@@ -209,6 +210,33 @@ async def test_signer_refuses_a_rewritten_or_shortened_log(
         await number(database, organisation)
         with pytest.raises(Refusal, match="fork"):
             await sign(database, signer, organisation)
+
+
+async def test_log_that_takes_no_numbers_does_not_keep_the_others_back(
+    database: Database, cast: Cast, signer: SignerProcess
+) -> None:
+    altered, whole = cast.toscana.organisation.id, cast.emilia.organisation.id
+    refusals: list[str] = []
+
+    async def hear(organisation: OrganisationId, refusal: Refusal) -> None:
+        refusals.append(organisation)
+
+    sequencer = Sequencer(database, signer, "visite.example.org", lambda: NOW, hear)
+    for organisation in (altered, whole):
+        await write(database, organisation, 2)
+    async with database.begin(altered) as session:
+        taken = "INSERT INTO log_entry (organisation, seq, entry) VALUES (:o, 1, 'forged')"
+        await session.execute(text(taken), {"o": altered})
+
+    for _ in range(2):
+        await sequencer.number()
+    await sequencer.sign()
+
+    async with database.read(EVERY_ORGANISATION) as session:
+        sizes = dict((await session.execute(select(LogHead.organisation_id, LogHead.size))).all())
+        signed = list(await session.scalars(select(LogCheckpoint.organisation_id)))
+    assert (sizes[altered], sizes[whole], signed) == (0, 2, [whole])
+    assert refusals == []
 
 
 async def test_row_that_needs_only_three_columns_can_be_read_back(

@@ -23,12 +23,12 @@ from server.keyring import Keyring
 from server.line.presence import BarKind
 from server.line.span import Span
 from server.models import LogEntry, Outcome, Visit, VisitState
-from server.sequencing import number_all
 from server.sessionlog.sight import SIGHTS
 from server.sessionlog.timeline import Timeline, draw
 from server.summary import Summaries, parse_wish
 from server.summary.wish import PROBLEMS, RESULTS, VERDICTS
 from tests.conftest import Cast, MakeVisit, Team
+from tests.numbers import number_all
 from tests.visitors import Site, Visitor, site
 
 __all__ = ["site"]

@@ -60,6 +60,39 @@ def test_the_file_of_a_living_process_is_nobody_elses(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.rows")) == []
 
 
+def test_a_long_file_gives_way_to_one_of_what_still_waits(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    long = Row(OrganisationId("toscana"), "visit1", "x" * 65_536)
+    while not spool.is_long:
+        assert spool.write(long)
+
+    spool.begin_anew(ROWS[:2])
+    assert spool.write(ROWS[2])
+
+    assert not spool.is_long
+    spool.close()
+    (remnant,) = Spool(tmp_path).adopt()
+    assert remnant.rows() == ROWS
+    remnant.close(is_stored=True)
+
+
+def test_a_long_file_stays_where_there_is_no_room_for_another(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    assert spool.write(ROWS[0])
+    moved = tmp_path.rename(tmp_path.with_name("elsewhere"))
+    tmp_path.write_text("no folder")
+
+    spool.begin_anew(ROWS[1:])
+    assert spool.write(ROWS[2])
+
+    tmp_path.unlink()
+    moved.rename(tmp_path)
+    spool.close()
+    (remnant,) = Spool(tmp_path).adopt()
+    assert remnant.rows() == [ROWS[0], ROWS[2]]
+    remnant.close(is_stored=True)
+
+
 @pytest.mark.parametrize("is_away", [False, True], ids=["database", "no database"])
 async def test_what_a_killed_node_has_taken_is_in_the_log_once(
     database: Database, visit: Visit, tmp_path: Path, is_away: bool

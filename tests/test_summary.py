@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import Database
@@ -27,16 +27,15 @@ from server.models import (
     VisitSummary,
 )
 from server.sealed import AddressParts, Details, Identity
-from server.sequencing import number_all
 from server.summary import (
     Problem,
     Summaries,
-    forget_summaries,
     pack_problems,
     unpack_problems,
 )
 from server.summary.told import Told, parse_heard
 from tests.conftest import ROSA, Cast, MakeVisit
+from tests.numbers import number_all
 
 START = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -180,7 +179,8 @@ async def test_summary_is_the_same_however_the_log_was_cut(
     step_by_step = await load(database, visit)
 
     async with database.begin(visit.organisation_id) as session:
-        await forget_summaries(session, visit.organisation_id)
+        await session.execute(delete(VisitSummary))
+        await session.execute(update(SummaryHead).values(size=0))
     await Summaries(database, keyring).follow_all()
 
     assert columns_of(await load(database, visit)) == columns_of(step_by_step)

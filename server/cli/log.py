@@ -38,24 +38,23 @@ def log() -> None:
 @log.command()
 @click.option("--organisation", "wanted", required=True, help="Its code or id.")
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--without-values", is_flag=True, help="Leave out what names persons.")
+@click.option("--with-values", is_flag=True, help="Also what names persons, in clear.")
 @data_option
-def export(wanted: str, path: Path, without_values: bool, data_dir: Path | None) -> None:
+def export(wanted: str, path: Path, with_values: bool, data_dir: Path | None) -> None:
     """Write the log of an organisation as a zip that anybody can verify.
 
-    It holds personal values in clear, as far as they were not erased. A log that somebody has
-    tampered with is written all the same: 'accanto log verify' says where. The log keeps that it
-    was exported.
+    A log that somebody has tampered with is written all the same: 'accanto log verify' says where.
+    The log keeps that it was exported.
     """
     settings = load_settings(data_dir)
-    size = run(_export(settings, wanted, path, datetime.now(UTC), without_values=without_values))
+    size = run(_export(settings, wanted, path, datetime.now(UTC), with_values=with_values))
     click.echo(f"Wrote {path}: {size} entries are signed.")
 
 
 async def _export(
-    settings: Settings, wanted: str, path: Path, now: datetime, *, without_values: bool
+    settings: Settings, wanted: str, path: Path, now: datetime, *, with_values: bool
 ) -> int:
-    keyring = None if without_values else load_keyring(settings.data_dir)
+    keyring = load_keyring(settings.data_dir) if with_values else None
     async with _opened(settings) as (database, signer):
         (body,) = await _choose(database, wanted)
         await _note_export(database, body, now)

@@ -6,14 +6,13 @@ whenever it needs to.
 """
 
 from server.sequencing.numbering import Numbered, find_unnumbered, number_entries
-from server.sequencing.rounds import number_all, number_log
+from server.sequencing.rounds import number_log
 from server.sequencing.storedtree import StoredTree
 
 __all__ = [
     "Numbered",
     "StoredTree",
     "find_unnumbered",
-    "number_all",
     "number_entries",
     "number_log",
 ]

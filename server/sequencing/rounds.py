@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from server.db import EVERY_ORGANISATION, Database, OrganisationId
-from server.sequencing.numbering import find_unnumbered, number_entries
-
-
-async def number_all(database: Database) -> None:
-    """Number everything that has no number, in every log."""
-    async with database.read(EVERY_ORGANISATION) as session:
-        waiting = await find_unnumbered(session)
-    for organisation in waiting:
-        await number_log(database, organisation)
+from server.db import Database, OrganisationId
+from server.sequencing.numbering import number_entries
 
 
 async def number_log(database: Database, organisation: OrganisationId) -> int:

@@ -15,11 +15,12 @@ from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from server.db import EVERY_ORGANISATION, Database, OrganisationId
+from server.db import EVERY_ORGANISATION, Database, OrganisationId, is_away
 from server.logsigner.client import Refusal, SignerLost, SignerProcess
 from server.models import LogHead
 from server.sequencing.checkpoints import sign_checkpoint
-from server.sequencing.rounds import number_all
+from server.sequencing.numbering import find_unnumbered
+from server.sequencing.rounds import number_log
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Sequencer:
         self._refused = refused
         self._refusals: dict[OrganisationId, tuple[str, int]] = {}
         self._signed: dict[OrganisationId, int] = {}
+        self._rests_until: dict[OrganisationId, float] = {}
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._run(), name="sequencer")
@@ -73,8 +75,20 @@ class Sequencer:
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def number(self) -> None:
-        """Number everything that has no number."""
-        await number_all(self._database)
+        """Number everything that has no number. A log that somebody has tampered with may take
+        none: it is tried again later, and the others go on."""
+        async with self._database.read(EVERY_ORGANISATION) as session:
+            waiting = await find_unnumbered(session)
+        for organisation in waiting:
+            if time.monotonic() < self._rests_until.get(organisation, 0.0):
+                continue
+            try:
+                await number_log(self._database, organisation)
+            except Exception as error:
+                if is_away(error):
+                    raise
+                self._rests_until[organisation] = time.monotonic() + _SIGNED_EVERY
+                logger.exception("the session log of %s takes no numbers", organisation)
 
     async def sign(self) -> None:
         """Get every log signed that has grown."""
@@ -98,5 +112,5 @@ class Sequencer:
             if self._refusals.get(organisation) != said:
                 self._refusals[organisation] = said
                 await self._refused(organisation, refusal)
-        except (LookupError, SignerLost) as error:
+        except (LookupError, ValueError, SignerLost) as error:
             logger.error("the session log of %s is not signed: %s", organisation, error)

@@ -5,7 +5,7 @@ up with the log; ``problems`` names what somebody should look at. The pages are
 ``server.sessionlog``.
 """
 
-from server.summary.follow import Summaries, follow_log, forget_summaries
+from server.summary.follow import Summaries, follow_log
 from server.summary.problems import Problem, pack_problems, unpack_problems
 from server.summary.wish import Wish, parse_wish
 
@@ -14,7 +14,6 @@ __all__ = [
     "Summaries",
     "Wish",
     "follow_log",
-    "forget_summaries",
     "pack_problems",
     "parse_wish",
     "unpack_problems",

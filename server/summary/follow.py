@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.db import EVERY_ORGANISATION, Base, Database, OrganisationId, take_turn
+from server.db import EVERY_ORGANISATION, Base, Database, OrganisationId, is_away, take_turn
 from server.keyring import Keyring
 from server.models import LogEntry, LogHead, SummaryHead, VisitSummary
 from server.summary.problems import unpack_problems
@@ -39,6 +40,7 @@ class Summaries:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
+        self._rests_until: dict[OrganisationId, float] = {}
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._run(), name="summaries")
@@ -54,7 +56,7 @@ class Summaries:
             except (SQLAlchemyError, OSError) as error:
                 logger.warning("the summaries wait for the database: %s", type(error).__name__)
             except Exception:
-                logger.exception("the summaries do not follow the log")
+                logger.exception("the summaries do not follow the logs")
                 await asyncio.sleep(_PAUSE_SECONDS)
             await asyncio.sleep(_EVERY_SECONDS)
 
@@ -71,10 +73,21 @@ class Summaries:
             ).scalars()
             behind = [OrganisationId(organisation) for organisation in heads]
         for organisation in behind:
+            if time.monotonic() >= self._rests_until.get(organisation, 0.0):
+                await self._follow(organisation)
+
+    async def _follow(self, organisation: OrganisationId) -> None:
+        """One log that cannot be followed does not keep the others back: it is tried later."""
+        try:
             while True:
                 async with self._database.begin(EVERY_ORGANISATION) as session:
                     if not await follow_log(session, self._keyring, organisation):
-                        break
+                        return
+        except Exception as error:
+            if is_away(error):
+                raise
+            self._rests_until[organisation] = time.monotonic() + _PAUSE_SECONDS
+            logger.exception("the summaries of %s do not follow the log", organisation)
 
 
 async def follow_log(session: AsyncSession, keyring: Keyring, organisation: OrganisationId) -> int:
@@ -103,13 +116,6 @@ async def follow_log(session: AsyncSession, keyring: Keyring, organisation: Orga
     await _fold(session, keyring, organisation, heard)
     head.size = end
     return count
-
-
-async def forget_summaries(session: AsyncSession, organisation: OrganisationId) -> None:
-    """Delete the summaries: the next steps make them again from the log and the records."""
-    await take_turn(session, f"summaries {organisation}")
-    await session.execute(delete(VisitSummary))
-    await session.execute(update(SummaryHead).values(size=0))
 
 
 async def _fold(

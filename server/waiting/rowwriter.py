@@ -121,6 +121,8 @@ class RowWriter:
             self._queue = [row for row in self._queue if id(row) not in written]
         self._is_uncertain = False
         if self._queue:
+            if self._spool.is_long and not self._is_overflowing:
+                self._spool.begin_anew(self._queue)
             return
         self._has_rows.clear()
         if self._is_overflowing:

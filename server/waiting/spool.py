@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,6 +29,7 @@ SPOOL_FOLDER: Final = "spool"
 """In the data folder."""
 _SUFFIX: Final = ".rows"
 _SUM_DIGITS: Final = 8
+_LONG_BYTES: Final = 4 * 1024 * 1024
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -66,8 +67,9 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / f"{os.getpid()}-{new_id()}{_SUFFIX}"
+        self._path = self._new_path()
         self._descriptor = -1
+        self._size = 0
         self._is_dirty = False
         self._lock = threading.Lock()
         """Nobody closes the file while it is forced to the disk."""
@@ -83,7 +85,29 @@ class Spool:
             logger.warning("the spool of the session log cannot be written: %s", error.strerror)
             return False
         self._is_dirty = True
+        self._size += len(record)
         return is_whole
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it holds much more than what waits: a busy database never has every row."""
+        return self._size > _LONG_BYTES
+
+    def begin_anew(self, rows: Iterable[Row]) -> None:
+        """All but these rows are in the database: they go into another file, and this one goes.
+        Where there is no room for another, this one stays."""
+        before, old, size = self._path, self._descriptor, self._size
+        with self._lock:
+            self._path, self._descriptor, self._size = self._new_path(), -1, 0
+            if all(self.write(row) for row in rows):
+                os.fdatasync(self._descriptor)
+                before.unlink(missing_ok=True)
+                os.close(old)
+                return
+            if self._descriptor >= 0:
+                self._path.unlink(missing_ok=True)
+                os.close(self._descriptor)
+            self._path, self._descriptor, self._size = before, old, size
 
     def sync(self) -> None:
         """Force what was written to the disk. May run in a thread."""
@@ -96,6 +120,7 @@ class Spool:
         """The database has every row."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
+            self._size = 0
 
     def close(self) -> None:
         """Let go of the file; one without rows is deleted."""
@@ -105,19 +130,22 @@ class Spool:
             if os.fstat(self._descriptor).st_size == 0:
                 self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor, self._size = -1, 0
 
     def set_aside(self) -> None:
         """Begin another file with the next row: the rows of this one are read again from there."""
         self.sync()
         self.close()
-        self._path = self._folder / f"{os.getpid()}-{new_id()}{_SUFFIX}"
+        self._path = self._new_path()
 
     def adopt(self) -> Iterator[Remnant]:
         """The files that no living process holds."""
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
             if (descriptor := _lock(path)) is not None:
                 yield Remnant(path, descriptor)
+
+    def _new_path(self) -> Path:
+        return self._folder / f"{os.getpid()}-{new_id()}{_SUFFIX}"
 
     def _open(self) -> int:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
