@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,15 +29,7 @@ class Pages:
 
     def __init__(self, assets: Assets) -> None:
         self._translators = load_translators()
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_TEMPLATES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters["json_data"] = _json_data
-        self._environment.globals.update(asset=assets.url, languages=LANGUAGES)
+        self._environment = _load_environment(assets)
 
     def translator(self, request: web.Request) -> Translator:
         """The language of this request."""
@@ -81,6 +74,21 @@ class Pages:
 def json_response(content: Mapping[str, object], *, status: int = 200) -> web.Response:
     """A JSON answer for the ES modules."""
     return web.Response(text=json.dumps(content), status=status, content_type="application/json")
+
+
+@cache
+def _load_environment(assets: Assets) -> jinja2.Environment:
+    """The templates, each compiled once in a process."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["json_data"] = _json_data
+    environment.globals.update(asset=assets.url, languages=LANGUAGES)
+    return environment
 
 
 def _json_data(value: Any) -> Markup:
