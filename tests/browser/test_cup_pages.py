@@ -86,6 +86,7 @@ async def test_no_page_of_messages_and_files_has_barriers(
     for number in range(3):
         await look(page, f"{live_server}/desk/messages")
         await page.get_by_test_id("message-row").nth(number).get_by_role("link").first.click()
+        await page.locator("#purpose").select_option("correct_booking")
         await page.get_by_test_id("message-open").click()
         await expect(page.get_by_test_id("message-raw")).to_be_visible()
         await page.get_by_test_id("message-discard-open").click()
