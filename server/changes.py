@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS: Final = 0.5
 _KEPT: Final = timedelta(hours=1)
+"""The newest row stays even longer: SQLite would give its number to the next change, and whoever
+has seen that number would not look at it."""
 _SETTLED: Final = timedelta(minutes=1)
 """A change gets its number before its commit: a lower one may still appear for this long."""
 _CLEAN_EVERY: Final = timedelta(minutes=5)
@@ -136,7 +138,8 @@ class Changes:
         if self._cleaned_at is not None and now - self._cleaned_at < _CLEAN_EVERY:
             return
         self._cleaned_at = now
-        old = VisitChange.changed_at < now - _KEPT
+        newest = select(func.max(VisitChange.number)).scalar_subquery()
+        old = (VisitChange.changed_at < now - _KEPT) & (VisitChange.number < newest)
         async with self._database.read(EVERY_ORGANISATION) as session:
             count = await session.scalar(select(func.count()).select_from(VisitChange).where(old))
         if count:

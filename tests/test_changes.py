@@ -203,4 +203,20 @@ async def test_each_change_is_told_for_a_while_and_old_ones_are_forgotten(
 
     await changes.run_once(now + timedelta(hours=2))
     async with database.read(EVERY_ORGANISATION) as session:
-        assert await session.scalar(select(func.count()).select_from(VisitChange)) == 0
+        assert await session.scalar(select(func.count()).select_from(VisitChange)) == 1
+
+
+async def test_a_change_after_a_quiet_time_is_told(
+    still_site: Site, database: Database, cast: Cast, make_visit: MakeVisit
+) -> None:
+    """SQLite gives the number of a removed newest row again."""
+    visit = await make_visit(cast.toscana)
+    now = datetime.now(UTC)
+    await note_change(database, visit, VisitChangeKind.MOVED, now - timedelta(hours=3))
+    changes = Changes(database, still_site.app[HUB])
+    await changes.start(now)
+    assert await changes.run_once(now) == 0
+    for quiet in (timedelta(0), timedelta(hours=2), timedelta(hours=5)):
+        await note_change(database, visit, VisitChangeKind.MOVED, now + quiet)
+        assert await changes.run_once(now + quiet) == 1
+        await changes.run_once(now + quiet + timedelta(hours=1, minutes=30))
