@@ -79,6 +79,12 @@ async def _load_messages(request: web.Request) -> list[Shown]:
 
 ROUTES: Final = (
     Route(
-        "GET", "/demo/outbox", show_outbox, PUBLIC, leaves_none("the messages of a demonstration")
+        "GET",
+        "/demo/outbox",
+        show_outbox,
+        PUBLIC,
+        leaves_none(
+            "the messages of a demonstration", opens={"appointment.details", "patient.identity"}
+        ),
     ),
 )
