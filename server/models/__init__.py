@@ -43,6 +43,15 @@ from server.models.organisation import (
 from server.models.people import Profession, User, UserRole, UserSession
 from server.models.rating import Rating, Score
 from server.models.record import Note, NoteFormat
+from server.models.recording import (
+    Recording,
+    RecordingAnswer,
+    RecordingConsent,
+    RecordingPurpose,
+    RecordingState,
+    RecordingTrack,
+    TrackState,
+)
 from server.models.report import (
     Report,
     ReportCode,
@@ -120,6 +129,12 @@ __all__ = [
     "Profession",
     "Rating",
     "Reconciliation",
+    "Recording",
+    "RecordingAnswer",
+    "RecordingConsent",
+    "RecordingPurpose",
+    "RecordingState",
+    "RecordingTrack",
     "Report",
     "ReportCode",
     "ReportKind",
@@ -134,6 +149,7 @@ __all__ = [
     "SubmissionState",
     "Suitability",
     "SummaryHead",
+    "TrackState",
     "User",
     "UserRole",
     "UserSession",

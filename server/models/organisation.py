@@ -56,6 +56,9 @@ class Organisation(Base):
     street: Mapped[str] = mapped_column(String(200), default="")
     postal_code: Mapped[str] = mapped_column(String(5), default="")
     city: Mapped[str] = mapped_column(String(100), default="")
+    is_recording_allowed: Mapped[bool] = mapped_column(default=False)
+    recording_purposes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """Words of :class:`server.models.RecordingPurpose` that a clinician may record for."""
 
 
 class PhaseChange(OwnedByOrganisation, Base):
