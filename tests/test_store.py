@@ -139,7 +139,7 @@ def test_what_a_killed_process_left_is_swept(folder: SealedFolder, key: bytes) -
     writer = folder.create("one", KEY_ID, key, CONTEXT)
     writer.__enter__()
     writer.write(os.urandom(40_000))
-    writer._file.close()
+    writer._object._file.close()
 
     assert folder.names() == []
     assert folder.sweep(3_600) == 0
