@@ -9,6 +9,7 @@ from signaling.seed import RoomSeed
 
 PATIENT_SEAT: Final = "patient"
 CLINICIAN_SEAT: Final = "clinician"
+RECORDER_SEAT: Final = "recorder"
 
 
 def seed_of(visit: Visit, organisation: Organisation) -> RoomSeed:

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import inspect
 
-from signaling.messages import ClientFrame, Message, ServerFrame
+from signaling.messages import ClientFrame, ServerFrame
+from signaling.wire import Message
 
 _MAX_VALUE_CHARACTERS: Final = 80
 

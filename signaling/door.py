@@ -213,6 +213,7 @@ class Door:
                 resume=token,
                 late_minutes=room.late_minutes,
                 still=room.still,
+                recording=room.recording.shown(),
                 outcome=room.outcome,
                 ice_servers=ice_servers(self._ice, f"{opened.room_id}.{seat.participant}", now),
                 relay_until_admitted=opened.seed.relay_until_admitted and self._ice.has_relay,

@@ -9,7 +9,6 @@ from typing import Final
 from signaling.messages import (
     Admitted,
     Away,
-    Event,
     Gone,
     MediaProven,
     Participant,
@@ -17,6 +16,7 @@ from signaling.messages import (
     Role,
     TurnedAway,
 )
+from signaling.wire import Event
 
 _WAITING = ParticipantState.WAITING
 _ADMITTED = ParticipantState.ADMITTED

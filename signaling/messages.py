@@ -13,13 +13,18 @@ from typing import Annotated, Final
 
 import msgspec
 
+from signaling.recordingevents import (
+    RecordingAnswered,
+    RecordingAsked,
+    RecordingFailed,
+    RecordingResumed,
+    RecordingShown,
+    RecordingStopped,
+)
+from signaling.wire import Counter, Event, Message, Pii, Secret, ShortText
+
 PROTOCOL_VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 64 * 1024
-
-Pii = msgspec.Meta(extra={"sensitivity": "PII"})
-Secret = msgspec.Meta(extra={"sensitivity": "SECRET"})
-ShortText = Annotated[str, msgspec.Meta(max_length=64)]
-Counter = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Role(StrEnum):
@@ -27,6 +32,8 @@ class Role(StrEnum):
 
     PATIENT = "patient"
     CLINICIAN = "clinician"
+    RECORDER = "recorder"
+    """A process of the server that takes part in order to record; never one of the two people."""
 
 
 class ParticipantState(StrEnum):
@@ -55,10 +62,6 @@ class ByeAction(StrEnum):
     STOP = "stop"
     RESUME = "resume"
     RECONNECT = "reconnect"
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
-    """Base of all frames; the tag is the ``type`` field. None can be part of a cycle."""
 
 
 # ---- client → server -------------------------------------------------------------------
@@ -178,6 +181,8 @@ class Welcome(Message, frozen=True, tag="welcome"):
     late_minutes: int
     still: str
     """The ask for a photo that has no answer yet, or none."""
+    recording: RecordingShown | None
+    """The recording that is asked for or running; after a resume as of now, as the participants."""
     outcome: str | None
     ice_servers: Annotated[list[dict[str, str | list[str]]], Secret]
     relay_until_admitted: bool
@@ -209,13 +214,6 @@ class Bye(Message, frozen=True, tag="bye"):
 
 
 # ---- events: the room log, sent in order with ``seq`` ----------------------------------
-
-
-class Event(Message, frozen=True):
-    """One entry of the room log."""
-
-    seq: int = 0
-    """Set by the log: 1, 2, 3 … without gaps."""
 
 
 class Joined(Event, frozen=True, tag="joined", kw_only=True):
@@ -340,6 +338,11 @@ RoomEvent = (
     | Moved
     | StillChanged
     | FilesChanged
+    | RecordingAsked
+    | RecordingAnswered
+    | RecordingStopped
+    | RecordingFailed
+    | RecordingResumed
     | Closed
 )
 ServerFrame = Welcome | Ack | Pong | Error | Bye | RoomEvent

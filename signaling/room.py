@@ -42,6 +42,14 @@ from signaling.messages import (
     TurnedAway,
 )
 from signaling.reasons import ByeReason
+from signaling.recording import Recording
+from signaling.recordingevents import (
+    RecordingAnswered,
+    RecordingAsked,
+    RecordingFailed,
+    RecordingResumed,
+    RecordingStopped,
+)
 
 RESUME_SECONDS: Final = timedelta(minutes=2).total_seconds()
 
@@ -50,6 +58,14 @@ KEPT_ACTS: Final = (Admitted, TurnedAway)
 """Admissions are kept in the records before they come to the log."""
 _FROM_ANY_SOCKET: Final = (Joined, Returned, *KEPT_ACTS)
 PassageEvent = Away | Gone | Admitted | TurnedAway
+OtherEvent = (
+    PassageEvent | Joined | Returned | MediaChanged | MediaProven | Late | Moved | StillChanged
+    | FilesChanged | Closed
+)  # fmt: skip
+"""What is neither a signal nor about a recording."""
+RECORDING_EVENTS: Final = (
+    RecordingAsked, RecordingAnswered, RecordingStopped, RecordingFailed, RecordingResumed,
+)  # fmt: skip
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False):
@@ -88,6 +104,7 @@ class Room:
         "members",
         "outcome",
         "proofs",
+        "recording",
         "seq",
         "still",
     )
@@ -103,6 +120,7 @@ class Room:
         self.outcome = outcome
         self.still = ""
         """The ask for a photo that waits for the patient."""
+        self.recording = Recording()
         self.members: dict[str, Member] = {}
         self.proofs: dict[tuple[str, str], tuple[bool, bool]] = {}
         """(who has decoded, of whom) → (audio, video)."""
@@ -114,12 +132,14 @@ class Room:
         return [member.shown() for member in self.members.values()]
 
     def is_admitted(self, participant: str, role: Role) -> bool:
-        return role is Role.CLINICIAN or participant in self._admitted
+        return role is not Role.PATIENT or participant in self._admitted
 
     @property
     def is_deserted(self) -> bool:
-        """True when nobody is here and nobody can resume."""
-        return all(member.is_out for member in self.members.values())
+        """True when nobody is here and nobody can resume; a recorder is nobody."""
+        return all(
+            member.is_out for member in self.members.values() if member.role is not Role.RECORDER
+        )
 
     def is_current(self, participant: str, socket: str) -> bool:
         """True while this socket is the participant's newest and it has not left."""
@@ -153,6 +173,14 @@ class Room:
         self.seq = event.seq
         if self.outcome is not None or not self._is_heard(entry):
             return []
+        if isinstance(event, RECORDING_EVENTS):
+            return [Deliver(event, self._present())] if self.recording.apply(event) else []
+        effects = self._apply_other(entry, event)
+        if effects:
+            self.recording.apply(event)
+        return effects
+
+    def _apply_other(self, entry: Entry, event: OtherEvent) -> list[Effect]:
         match event:
             case Joined():
                 return self._apply_joined(event, entry)

@@ -88,7 +88,8 @@ def decide(room: Room, participant: str, frame: NumberedFrame) -> RoomEvent | No
 
 def decide_signal(room: Room, participant: str, frame: SignalFrame) -> SignalEvent | None:
     """Signals pass between a patient and a clinician, waiting or not: the two connect before
-    the admission. To somebody who is away they wait in the log."""
+    the admission; and between a recorder and who has agreed to the recording. To somebody who is
+    away they wait in the log."""
     sender = _find_sender(room, participant)
     to = room.members.get(frame.to)
     if to is None or to.is_out:
@@ -96,11 +97,19 @@ def decide_signal(room: Room, participant: str, frame: SignalFrame) -> SignalEve
     if to.role is sender.role:
         raise Refused(RefusalCode.NOT_ALLOWED)
     generation = newer_page(sender, to)
-    if frame.generation != generation:
+    if frame.generation != generation or not _may_connect(room, sender, to):
         return None
     return _SIGNAL_EVENTS[type(frame)](
         sender=participant, to=frame.to, generation=generation, payload=frame.payload
     )
+
+
+def _may_connect(room: Room, one: Member, other: Member) -> bool:
+    """False for a connection to the recorder of somebody who has not agreed, or no longer."""
+    if Role.RECORDER not in (one.role, other.role):
+        return True
+    human = other if one.role is Role.RECORDER else one
+    return room.recording.has_agreed(human.participant)
 
 
 def _find_sender(room: Room, participant: str) -> Member:
@@ -125,6 +134,8 @@ def _decide_proof(room: Room, sender: Member, frame: ProveMedia) -> MediaProven:
     of = room.members.get(frame.of)
     if of is None or of.is_out or of is sender:
         raise Refused(RefusalCode.NOT_PRESENT)
+    if Role.RECORDER in (sender.role, of.role):
+        raise Refused(RefusalCode.NOT_ALLOWED)
     if not all(room.is_admitted(one.participant, one.role) for one in (sender, of)):
         raise Refused(RefusalCode.NOT_ADMITTED)
     known_audio, known_video = room.proofs.get((sender.participant, frame.of), (False, False))

@@ -16,7 +16,6 @@ from signaling.messages import (
     ByeAction,
     ClientFrame,
     Hello,
-    Message,
     Offer,
     OfferEvent,
     Participant,
@@ -28,6 +27,8 @@ from signaling.messages import (
     Welcome,
 )
 from signaling.reasons import ByeReason, RefusalCode
+from signaling.recordingevents import RecordingShown
+from signaling.wire import Message
 
 PROTOCOL = (Path(signaling.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 EVENTS = list(RoomEvent.__args__)
@@ -70,6 +71,8 @@ def words(kind: inspect.Type) -> str:
             return "str"
         case inspect.NoneType():
             return "null"
+        case inspect.StructType():
+            return "object"
         case inspect.RawType():
             return "any"
     return {inspect.IntType: "int", inspect.BoolType: "bool"}[type(kind)]
@@ -98,6 +101,7 @@ def test_every_message_and_field_is_documented_and_nothing_else(
     types = {tag(message): typed(message) for message in messages}
     if title == "Server frames":
         types["participant"] = typed(Participant)
+        types["recording"] = typed(RecordingShown)
 
     assert documented(title) == types
 
@@ -139,6 +143,7 @@ def test_a_log_line_has_ids_and_no_marked_field() -> None:
             resume=secret,
             late_minutes=0,
             still="",
+            recording=None,
             outcome=None,
             ice_servers=[{"urls": ["turn:turn.asl.test"], "credential": secret}],
             relay_until_admitted=False,

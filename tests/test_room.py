@@ -27,7 +27,6 @@ from signaling.messages import (
     ByeAction,
     Candidates,
     Closed,
-    Event,
     FilesChanged,
     Gone,
     Late,
@@ -49,6 +48,7 @@ from signaling.messages import (
 from signaling.reasons import Refused
 from signaling.room import Deliver, Dismiss, Effect, Room, Trim
 from signaling.rules import NumberedFrame, decide, decide_join, decide_loss
+from signaling.wire import Event
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SDP = msgspec.Raw(b'{"sdp":"v=0"}')

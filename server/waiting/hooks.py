@@ -15,7 +15,7 @@ from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed
 from server.models import EventKind, Organisation, Visit, VisitState
 from server.outbox import tell_cup_of
-from server.roomseed import seed_of
+from server.roomseed import RECORDER_SEAT, seed_of
 from server.waiting.rowwriter import RowWriter
 from server.waiting.spool import Row, Spool
 from signaling.hub import Refused, RoomSeed
@@ -135,7 +135,8 @@ class VisitHooks:
     def _room_entry(
         self, room_id: str, act: Act, who: str, facts: dict[str, Fact] | None = None
     ) -> Entry:
-        return Entry(self._next_time(), act, ActorRole(who), "", room_id, facts or {})
+        role = ActorRole.SYSTEM if who == RECORDER_SEAT else ActorRole(who)
+        return Entry(self._next_time(), act, role, "", room_id, facts or {})
 
     def _next_time(self) -> datetime:
         """The time of a row: a millisecond after the one before when the clock has not moved, so

@@ -1,11 +1,15 @@
 // The page's own fold of the room log: pure functions from welcome and events to a room.
 // It decides what may be sent and played; it draws nothing and sends nothing.
 
+import { recordingAfter, recordingFromWelcome } from "./consent-fold.js";
+
 /** @typedef {import("./messages.js").Welcome} Welcome */
 /** @typedef {import("./messages.js").RoomEvent} RoomEvent */
 /** @typedef {import("./messages.js").Role} Role */
 /** @typedef {import("./messages.js").State} State */
 /** @typedef {import("./messages.js").Participant} Participant */
+
+/** @typedef {import("./consent-fold.js").Recording} Recording */
 
 /** @typedef {"here" | "away" | "gone" | "turned_away"} Presence */
 
@@ -28,6 +32,7 @@
  * @property {Readonly<Record<string, Person>>} people
  * @property {number} lateMinutes
  * @property {{ask: string, state: import("./messages.js").StillState} | null} still the last ask for a photo
+ * @property {Recording | null} recording asked for or running
  * @property {number} filesSeq grows when a file of the visit comes or goes
  * @property {string | null} outcome
  * @property {string | null} start of the appointment, once CUP has moved it
@@ -68,6 +73,7 @@ export function roomFromWelcome(welcome, isVisitRunning) {
     people: Object.fromEntries(people.map((person) => [person.id, person])),
     lateMinutes: welcome.late_minutes,
     still: welcome.still ? { ask: welcome.still, state: "asked" } : null,
+    recording: recordingFromWelcome(welcome.recording),
     filesSeq: welcome.seq,
     outcome: welcome.outcome,
     start: null,
@@ -105,6 +111,17 @@ function withNewPage(room, { participant, role, state, seq }) {
  * @returns {Room}
  */
 export function applyEvent(room, event) {
+  const after = afterEvent(room, event);
+  const recording = recordingAfter(room.recording, event, after.people);
+  return recording === after.recording ? after : { ...after, recording };
+}
+
+/**
+ * @param {Room} room
+ * @param {RoomEvent} event
+ * @returns {Room}
+ */
+function afterEvent(room, event) {
   switch (event.type) {
     case "joined":
       return withNewPage(room, event);
@@ -139,7 +156,11 @@ export function applyEvent(room, event) {
 export const selfOf = (room) => room.people[room.you];
 
 /** @param {Room} room */
-export const peerOf = (room) => Object.values(room.people).find((person) => person.id !== room.you);
+export const peerOf = (room) =>
+  Object.values(room.people).find(({ id, role }) => id !== room.you && role !== "recorder");
+
+/** @param {Room} room */
+export const recorderOf = (room) => Object.values(room.people).find(({ role }) => role === "recorder");
 
 /**
  * True when media may flow: the patient is admitted and the visit is not over.

@@ -1,6 +1,6 @@
 // The frames of the room protocol as types: the JSDoc twin of signaling/messages.py.
 
-/** @typedef {"patient" | "clinician"} Role */
+/** @typedef {"patient" | "clinician" | "recorder"} Role */
 /** @typedef {"waiting" | "admitted" | "connected" | "away" | "gone" | "turned_away"} State */
 
 /**
@@ -12,6 +12,20 @@
 
 /**
  * @typedef {{participant: string, role: Role, state: State, generation: number} & Media} Participant
+ */
+
+/** @typedef {"off" | "asked" | "on" | "paused" | "failed"} RecordingState */
+
+/**
+ * @typedef {object} Recording
+ * @property {RecordingState} state
+ * @property {string} ask
+ * @property {string} purpose
+ * @property {string} text_version
+ * @property {string} text_hash
+ * @property {string[]} accepted
+ * @property {boolean} has_begun
+ * @property {string} reason
  */
 
 /**
@@ -29,6 +43,7 @@
  * @property {string} resume
  * @property {number} late_minutes
  * @property {string} still
+ * @property {Recording | null} recording
  * @property {string | null} outcome
  * @property {RTCIceServer[]} ice_servers
  * @property {boolean} relay_until_admitted
@@ -51,7 +66,17 @@
 /** @typedef {"asked" | "agreed" | "refused" | "taken"} StillState */
 
 /**
+ * @typedef {{type: "recording_asked", seq: number, ask: string, participant: string,
+ *     purpose: string, text_version: string, text_hash: string}
+ *   | {type: "recording_answered", seq: number, ask: string, participant: string, accepted: boolean}
+ *   | {type: "recording_stopped", seq: number, ask: string, participant: string}
+ *   | {type: "recording_failed", seq: number, ask: string, reason: string}
+ *   | {type: "recording_resumed", seq: number, ask: string}} RecordingEvent
+ */
+
+/**
  * @typedef {SignalEvent
+ *   | RecordingEvent
  *   | {type: "joined", seq: number, participant: string, role: Role, state: State}
  *   | {type: "returned" | "away" | "gone" | "admitted" | "turned_away", seq: number, participant: string}
  *   | {type: "media_changed", seq: number, participant: string} & Media

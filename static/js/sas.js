@@ -17,7 +17,7 @@
 
 import { Emitter } from "./emitter.js";
 
-/** @typedef {import("./messages.js").Role} Role */
+/** @typedef {Exclude<import("./messages.js").Role, "recorder">} Role */
 /** @typedef {Uint8Array<ArrayBuffer>} Bytes */
 /** @typedef {{step: "commit" | "reveal", value: string}} SasMessage `value` in lower-case hex */
 /** @typedef {"malformed" | "repeated" | "early" | "reflected" | "unmatched"} AbortReason */

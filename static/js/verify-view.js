@@ -12,7 +12,7 @@ import { RequestError, findHook, onClick, post, say, show } from "./page.js";
 import { Verification } from "./verify.js";
 
 /** @typedef {import("./fold.js").Room} Room */
-/** @typedef {import("./messages.js").Role} Role */
+/** @typedef {import("./verify.js").Role} Role */
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./verify.js").Standing} Standing */
 /** @typedef {"same" | "different" | "skipped"} Answer */

@@ -18,7 +18,7 @@
 import { Emitter } from "./emitter.js";
 import { Exchange, toHex } from "./sas.js";
 
-/** @typedef {import("./messages.js").Role} Role */
+/** @typedef {Exclude<import("./messages.js").Role, "recorder">} Role */
 /** @typedef {import("./fingerprints.js").Fingerprints} Fingerprints */
 /** @typedef {"none" | "ready" | "verified" | "failed" | "unable"} Standing */
 /** @typedef {"ask" | "same" | "different" | "later"} Word what the clinician's page tells the patient's */

@@ -20,6 +20,7 @@ function welcome(participants, changes = {}) {
     resume: "token",
     late_minutes: 0,
     still: "",
+    recording: null,
     outcome: null,
     ice_servers: [],
     relay_until_admitted: false,
@@ -152,4 +153,49 @@ test("an unknown event and a stranger change nothing", () => {
 
   assert.equal(applyEvent(room, { type: "weather", seq: 10 }), room);
   assert.equal(applyEvent(room, { type: "admitted", seq: 10, participant: "nobody" }), room);
+});
+
+const recorder = { participant: "recorder", role: "recorder", state: "admitted", generation: 3, ...OFF };
+const inVisit = (recording = null) =>
+  roomFromWelcome(welcome([patient("connected"), clinician("connected"), recorder], { recording }), true);
+const asked = { type: "recording_asked", seq: 20, ask: "r1", participant: "clinician", purpose: "care", text_version: "1", text_hash: "h" };
+const answered = (participant, accepted, ask = "r1") => ({ type: "recording_answered", seq: 21, ask, participant, accepted });
+const joinedAgain = (participant, role) => ({ type: "joined", seq: 22, participant, role, state: "admitted" });
+
+test("the recorder is never the other person", () => {
+  const room = inVisit();
+
+  assert.equal(peerOf(room).id, "clinician");
+  assert.deepEqual(findPair(room), { generation: 2, to: "clinician" });
+});
+
+test("a recording is on once everybody has agreed, and off as soon as anybody says no", () => {
+  const on = fold(inVisit(), asked, answered("patient", true));
+
+  assert.equal(fold(inVisit(), asked).recording.state, "asked");
+  assert.equal(fold(inVisit(), asked, answered("patient", true, "r0")).recording.state, "asked");
+  assert.equal(on.recording.state, "on");
+  assert.equal(fold(on, answered("patient", false)).recording, null);
+  assert.equal(fold(on, { type: "recording_stopped", seq: 30, ask: "r1", participant: "patient" }).recording, null);
+  assert.equal(fold(on, { type: "closed", seq: 30, outcome: "completed" }).recording, null);
+});
+
+test("a recording pauses for who comes back after leaving, not for a new page", () => {
+  const on = fold(inVisit(), asked, answered("patient", true));
+  const left = fold(on, { type: "gone", seq: 30, participant: "patient" });
+  const back = fold(left, joinedAgain("patient", "patient"));
+
+  assert.equal(fold(on, joinedAgain("patient", "patient")).recording.state, "on");
+  assert.equal(back.recording.state, "paused");
+  assert.equal(fold(back, answered("patient", true)).recording.state, "on");
+  assert.equal(fold(left, { type: "gone", seq: 31, participant: "clinician" }).recording, null);
+});
+
+test("a failure stands over everything but the end, and welcome tells of it", () => {
+  const shown = { state: "failed", ask: "r1", purpose: "care", text_version: "1", text_hash: "h", accepted: ["clinician", "patient"], has_begun: true, reason: "disk_full" };
+  const failed = inVisit(shown);
+
+  assert.equal(failed.recording.state, "failed");
+  assert.equal(fold(failed, joinedAgain("patient", "patient")).recording.state, "failed");
+  assert.equal(fold(failed, { type: "recording_resumed", seq: 30, ask: "r1" }).recording.state, "on");
 });
