@@ -23,7 +23,15 @@ from server.audit import UNDECLARED, ActorRole, Leaves
 from server.db import EVERY_ORGANISATION, OrganisationId
 from server.errors import LoginNeeded, NotFound
 from server.footprint import follow
-from server.models import Device, User, UserRole, UserSession, Visit
+from server.models import (
+    Device,
+    Organisation,
+    Practice,
+    User,
+    UserRole,
+    UserSession,
+    Visit,
+)
 from server.services import DATABASE, SETTINGS, now_of
 
 SESSION_IDLE: Final = timedelta(minutes=30)
@@ -41,13 +49,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @dataclass(frozen=True, slots=True)
 class Actor:
     """The person behind a request. ``visit_id`` is set for patients only; ``id`` is the user's,
-    or the device's for a patient."""
+    or the device's for a patient. ``practice_id``: the visit of the path is a practice of this
+    clinician, who is her twin of the training organisation there."""
 
     id: str
     role: ActorRole
     organisation: OrganisationId
     name: str = ""
     visit_id: str = ""
+    practice_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +219,7 @@ async def _authenticate_staff(request: web.Request) -> Actor:
     token = request.cookies.get(session_cookie(request))
     async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
         found = await find_session(session, token, now)
+        twin = await _find_twin(session, request, found.user) if found else None
     if found is None or not found.is_second_factor_done:
         raise LoginNeeded
     if now - found.seen_at > _SEEN_GRAIN:
@@ -219,11 +230,36 @@ async def _authenticate_staff(request: web.Request) -> Actor:
                 .values(seen_at=now)
             )
             await _forget_ended_pins(session, now)
-    return Actor(
+    return twin or Actor(
         id=found.user.id,
         role=ActorRole(found.user.role),
         organisation=found.organisation_id,
         name=found.user.display_name,
+    )
+
+
+async def _find_twin(session: AsyncSession, request: web.Request, user: User) -> Actor | None:
+    """Who a clinician is in a practice visit that she began herself, and nowhere else: one login
+    is at home in one organisation, and this is the only step out of it."""
+    visit_id = request.match_info.get("visit_id")
+    if visit_id is None or user.role is not UserRole.CLINICIAN:
+        return None
+    found = await session.execute(
+        select(Practice.id, Practice.twin_id, Visit.organisation_id)
+        .join(Visit, Visit.id == Practice.visit_id)
+        .join(Organisation, Organisation.id == Visit.organisation_id)
+        .where(Practice.visit_id == visit_id, Practice.user_id == user.id)
+        .where(Organisation.is_training)
+    )
+    practice = found.one_or_none()
+    if practice is None:
+        return None
+    return Actor(
+        id=practice.twin_id,
+        role=ActorRole.CLINICIAN,
+        organisation=practice.organisation_id,
+        name=user.display_name,
+        practice_id=practice.id,
     )
 
 

@@ -40,6 +40,7 @@ _WAY = (
         _SOURCES.c.settings,
         _ORGANISATIONS.c.phase,
         _ORGANISATIONS.c.pilot_clinics,
+        _ORGANISATIONS.c.is_training,
         _CLINICS.c.code,
     )
     .select_from(_VISITS)
@@ -82,9 +83,10 @@ async def tell_cup_of(
 ) -> None:
     """The same where the visit itself is not at hand: two statements, built once."""
     way = {"organisation": organisation, "visit": visit_id}
-    source_id, settings, phase, pilots, clinic = (await session.execute(_WAY, way)).one()
+    found = (await session.execute(_WAY, way)).one()
+    source_id, settings, phase, pilots, is_training, clinic = found
     state = EventState.QUEUED
-    if not is_let_out(phase, pilots, clinic or ""):
+    if not is_let_out(phase, pilots, clinic or "", is_training=is_training):
         state = EventState.WITHHELD
     elif parse_settings(settings).outgoing is None:
         state = EventState.NO_ROUTE

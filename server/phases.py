@@ -1,5 +1,7 @@
 """Phases: whether anything may leave an organisation, to a patient or to CUP (design §5).
 
+Nothing ever leaves the training organisation, whatever its phase.
+
 Asked twice, when something is queued and again when it is sent: going back to *collaudo* stops
 what is still on its way.
 """
@@ -19,11 +21,20 @@ from server.models import Appointment, Clinic, Organisation, Phase, PhaseChange
 
 def may_leave(organisation: Organisation, clinic_code: str) -> bool:
     """Whether messages about a visit of this clinic may leave; ``clinic_code`` may be empty."""
-    return is_let_out(organisation.phase, organisation.pilot_clinics, clinic_code)
+    return is_let_out(
+        organisation.phase,
+        organisation.pilot_clinics,
+        clinic_code,
+        is_training=organisation.is_training,
+    )
 
 
-def is_let_out(phase: Phase, pilot_clinics: Collection[str], clinic_code: str) -> bool:
+def is_let_out(
+    phase: Phase, pilot_clinics: Collection[str], clinic_code: str, *, is_training: bool
+) -> bool:
     """The same for an organisation of this phase and with these pilot clinics."""
+    if is_training:
+        return False
     match phase:
         case Phase.COLLAUDO:
             return False
@@ -36,12 +47,17 @@ def is_let_out(phase: Phase, pilot_clinics: Collection[str], clinic_code: str) -
 async def load_may_leave(session: AsyncSession, appointment: Appointment) -> bool:
     """The same for an appointment, as the organisation is at this moment."""
     found = await session.execute(
-        select(Organisation.phase, Organisation.pilot_clinics, Clinic.code)
+        select(
+            Organisation.phase,
+            Organisation.pilot_clinics,
+            Organisation.is_training,
+            Clinic.code,
+        )
         .outerjoin(Clinic, Clinic.id == appointment.clinic_id)
         .where(Organisation.id == appointment.organisation_id)
     )
     row = found.one_or_none()
-    return row is not None and is_let_out(row[0], row[1], row[2] or "")
+    return row is not None and is_let_out(row[0], row[1], row[3] or "", is_training=row[2])
 
 
 async def change_phase(

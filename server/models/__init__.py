@@ -64,6 +64,7 @@ from server.models.report import (
 )
 from server.models.retention import Kept, LegalHold, RetentionTerm
 from server.models.summary import ProblemAcknowledgement, SavedView, SummaryHead, VisitSummary
+from server.models.training import Practice, TrainingScenario
 from server.models.visit import CheckIn, Consent, ConsentKind, Device, Outcome, Visit, VisitState
 from server.models.writing import (
     Attachment,
@@ -125,6 +126,7 @@ __all__ = [
     "Phase",
     "PhaseChange",
     "Phrase",
+    "Practice",
     "ProblemAcknowledgement",
     "Profession",
     "Rating",
@@ -150,6 +152,7 @@ __all__ = [
     "Suitability",
     "SummaryHead",
     "TrackState",
+    "TrainingScenario",
     "User",
     "UserRole",
     "UserSession",

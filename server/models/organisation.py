@@ -59,6 +59,8 @@ class Organisation(Base):
     is_recording_allowed: Mapped[bool] = mapped_column(default=False)
     recording_purposes: Mapped[list[str]] = mapped_column(JSON, default=list)
     """Words of :class:`server.models.RecordingPurpose` that a clinician may record for."""
+    is_training: Mapped[bool] = mapped_column(default=False)
+    """Its visits are practice: nothing leaves, and every night it is emptied."""
 
 
 class PhaseChange(OwnedByOrganisation, Base):

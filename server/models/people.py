@@ -58,6 +58,10 @@ class User(OwnedByOrganisation, Base):
     failed_logins: Mapped[int] = mapped_column(default=0)
     last_failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     is_disabled: Mapped[bool] = mapped_column(default=False)
+    is_facilitator: Mapped[bool] = mapped_column(default=False)
+    """May build, publish and adopt scenarios for practice visits."""
+    twin_of: Mapped[str | None] = mapped_column(String(32), index=True, unique=True)
+    """In the training organisation: the user of another one who practises as this one."""
     organisation: Mapped[Organisation] = relationship(lazy="raise_on_sql")
 
     @property
