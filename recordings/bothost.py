@@ -81,7 +81,8 @@ async def _live(orders: Orders) -> None:
     )
     try:
         async with asyncio.timeout(orders.seconds + _GRACE_SECONDS):
-            await process.communicate(msgspec.json.encode(orders) + b"\n")
+            await _order(process, orders)
+            await process.wait()
         if process.returncode:
             logger.warning("a synthetic patient ended with status %s", process.returncode)
     except TimeoutError:
@@ -90,3 +91,11 @@ async def _live(orders: Orders) -> None:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _order(process: asyncio.subprocess.Process, orders: Orders) -> None:
+    """Its end of the pipe stays open: when it closes, the server is gone, and so is the bot."""
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(msgspec.json.encode(orders) + b"\n")
+            await process.stdin.drain()
