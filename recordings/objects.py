@@ -43,7 +43,10 @@ class ObjectReader(Protocol):
 
 
 class Objects(Protocol):
-    """A store of objects."""
+    """A store of objects.
+
+    :raises OSError: from every call, also of what it gives: no room, or no answer.
+    """
 
     def create(self, name: str) -> ObjectWriter: ...
 

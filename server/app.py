@@ -71,9 +71,19 @@ from server.middleware import add_security_headers, answer_errors, refuse_cross_
 from server.pages import Pages
 from server.ready import READINESS, Readiness
 from server.retention.job import Shredder
-from server.sealed import ATTACHMENTS_FOLDER
+from server.sealed import ATTACHMENTS_FOLDER, open_recordings
 from server.sequencing.worker import Sequencer
-from server.services import CLOCK, DATABASE, FILES, HUB, KEYRING, ORIGINS, PAGES, SETTINGS
+from server.services import (
+    CLOCK,
+    DATABASE,
+    FILES,
+    HUB,
+    KEYRING,
+    ORIGINS,
+    PAGES,
+    RECORDINGS,
+    SETTINGS,
+)
 from server.settings import Settings
 from server.summary import Summaries
 from server.throttle import Throttle
@@ -187,6 +197,7 @@ def _put_services(
     app[login.THROTTLES] = login.Throttles()
     app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)
     app[FILES] = SealedFolder(settings.data_dir / ATTACHMENTS_FOLDER)
+    app[RECORDINGS] = open_recordings(settings)
 
 
 def _add_workers(app: web.Application, mail: Delivery) -> None:

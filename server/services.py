@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from recordings.store import SealedFolder
+from recordings.store import SealedFolder, SealedStore
 from server.db import Database
 from server.keyring import Keyring
 from server.pages import Pages
@@ -23,6 +23,8 @@ PAGES: Final = web.AppKey("pages", Pages)
 HUB: Final = web.AppKey("hub", Hub)
 FILES: Final = web.AppKey("files", SealedFolder)
 """The content of the files of visits, sealed; ``server.sealed.files`` reads and writes it."""
+RECORDINGS: Final = web.AppKey("recordings", SealedStore)
+"""The content of tracks, sealed; ``server.sealed.tracks`` reads it."""
 ORIGINS: Final[web.AppKey[frozenset[str]]] = web.AppKey("origins")
 """Where our own pages come from: ``base_url``, and a node's own address where it has one."""
 CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from recordings.echowords import Endpoint
+from recordings.s3 import Bucket
 from server import settingvalues
 from server.errors import CommandFailed
 
@@ -119,6 +120,19 @@ class Settings(BaseSettings):
     files_per_visit: int = Field(
         default=20, ge=1, le=200, description="How many of them one visit may have."
     )
+    store_url: Annotated[str, AfterValidator(settingvalues.check_bucket)] = Field(
+        default="",
+        description="Where recordings are kept, sealed: s3://bucket or s3://bucket/folder of an "
+        "S3-compatible store, whose own copies are then their backup. Empty: the data folder.",
+    )
+    store_endpoint: Annotated[str, AfterValidator(settingvalues.check_gateway)] = Field(
+        default="",
+        description="Address of that store, for instance https://s3.example.it. Empty: Amazon's "
+        "own of the region.",
+    )
+    store_region: str = Field(default="eu-south-1", description="Region of the bucket.")
+    store_access_key: str = Field(default="", description="Access key of the store.")
+    store_secret_key: str = Field(default="", repr=False, description="Secret of that access key.")
     signing_tsa_url: str = Field(
         default="",
         description="Time stamp authority (RFC 3161) that signatures of reports are stamped by "
@@ -245,6 +259,21 @@ class Settings(BaseSettings):
     def realm(self) -> str:
         """What the TURN servers call themselves in a challenge."""
         return self.turn_realm or str(urlsplit(self.base_url).hostname)
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """The S3-compatible store of recordings."""
+        if not self.store_url:
+            return None
+        parts = urlsplit(self.store_url)
+        return Bucket(
+            name=parts.netloc,
+            prefix=parts.path.strip("/"),
+            endpoint=self.store_endpoint,
+            region=self.store_region,
+            access_key=self.store_access_key,
+            secret_key=self.store_secret_key,
+        )
 
     @property
     def media_endpoint(self) -> Endpoint:

@@ -11,6 +11,8 @@ _PLACEHOLDERS = frozenset(
     {"accanto", "change-me", "changeme", "password", "secret", "test", "todo", "turn-secret"}
 )
 
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?")
+
 
 def check_origin(value: str) -> str:
     parts = urlsplit(value)
@@ -27,6 +29,12 @@ def check_gateway(value: str) -> str:
         raise ValueError("must look like https://sms.example.it/send")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
         raise ValueError("must be https unless it is this machine itself")
+    return value
+
+
+def check_bucket(value: str) -> str:
+    if value and not _BUCKET.fullmatch(value):
+        raise ValueError("must look like s3://bucket or s3://bucket/folder")
     return value
 
 

@@ -64,6 +64,13 @@ from server.sealed.report import (
     seal_signing_pin,
     seal_submission_detail,
 )
+from server.sealed.tracks import (
+    RECORDINGS_FOLDER,
+    open_recordings,
+    open_track,
+    recording_owner,
+    track_place,
+)
 from server.sealed.words import (
     NATIONAL_SECTIONS,
     AddressParts,
@@ -81,6 +88,7 @@ __all__ = [
     "ATTACHMENTS_FOLDER",
     "DIGEST_PREFIX",
     "NATIONAL_SECTIONS",
+    "RECORDINGS_FOLDER",
     "AddressParts",
     "Answers",
     "AttachmentWords",
@@ -109,6 +117,7 @@ __all__ = [
     "open_note",
     "open_outgoing_token",
     "open_rating_words",
+    "open_recordings",
     "open_report_cda",
     "open_report_content",
     "open_report_pdf",
@@ -116,7 +125,9 @@ __all__ = [
     "open_signer",
     "open_signing_pin",
     "open_submission_detail",
+    "open_track",
     "read_attachment",
+    "recording_owner",
     "seal_answers",
     "seal_attachment_words",
     "seal_codice_fiscale",
@@ -134,6 +145,7 @@ __all__ = [
     "seal_signer",
     "seal_signing_pin",
     "seal_submission_detail",
+    "track_place",
     "warm_keys",
     "warm_values",
     "write_attachment",
