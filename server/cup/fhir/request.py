@@ -128,6 +128,7 @@ async def _authenticate(request: web.Request) -> Source:
         async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
             found = await find_source(session, token.strip())
     if found is None:
+        logger.info("FHIR refused: no bearer token of a source")
         issue = render_issue("error", "login", "a bearer token of a source is needed")
         raise Refused(401, issue, headers={"WWW-Authenticate": 'Bearer realm="fhir"'})
     if found.is_paused:
