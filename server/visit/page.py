@@ -35,6 +35,7 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
     async with request.app[DATABASE].begin(actor.organisation) as session:
         visit = await load_visit(request, session)
         card = await load_card(request.app[KEYRING], session, visit, now)
+        organisation = await session.get_one(Organisation, actor.organisation)
         await append(session, actor.organisation, make_entry(actor, now, Act.CARD_OPENED, visit.id))
         is_over = visit.state in OVER
         measured = await load_measured(session, visit.id) if is_over else Measured()
@@ -63,7 +64,8 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         rating=rating,
         rating_url=f"/visits/{visit.id}/rating",
         is_clinician=True,
-        page_data=_page_data(actor, visit, card, now),
+        page_data=_page_data(actor, visit, card, now)
+        | {"isRecordingAllowed": organisation.is_recording_allowed},
     )
 
 
@@ -81,6 +83,7 @@ def _page_data(actor: Actor, visit: Visit, card: Card, now: datetime) -> dict[st
         "noteUrl": f"{url}/note",
         "filesUrl": f"{url}/files",
         "stillUrl": f"{url}/still",
+        "recordingUrl": f"{url}/recording",
         "identityUrl": f"{url}/identity",
         "eligibilityUrl": f"{url}/eligibility",
         "finishUrl": f"{url}/finish",

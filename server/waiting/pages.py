@@ -87,6 +87,7 @@ def _room_data(
         "ticketUrl": f"{here}/ticket",
         "filesUrl": f"{here}/files",
         "stillUrl": f"{here}/still",
+        "recordingUrl": f"{here}/recording",
         "qualityUrl": f"{here}/quality",
         "now": now_of(request).isoformat(),
         "state": visit.state,

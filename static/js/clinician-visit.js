@@ -13,7 +13,7 @@
  * - patient-state: words about where the patient is (role=status)
  * - screen-share: button; picture-in-picture: button, hidden where the browser cannot
  *
- * What is said of the line has the hooks of line-view.js.
+ * What is said of the line has the hooks of line-view.js, of a recording those of recording-ask.js.
  */
 
 import { Alerts } from "./alerts.js";
@@ -26,6 +26,9 @@ import { isAdmitted, isMovedFrom, peerOf } from "./fold.js";
 import { _ } from "./i18n.js";
 import { note } from "./note.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, show } from "./page.js";
+import { RecordingAsk } from "./recording-ask.js";
+import { RecordingConsent } from "./recording-consent.js";
+import { RecordingView } from "./recording-view.js";
 import { Session } from "./session.js";
 import { VerifyView } from "./verify-view.js";
 import { visitFiles } from "./visit-files.js";
@@ -60,6 +63,9 @@ class ClinicianVisit {
     new Controls(this.#devices);
     new CallView(this.#session, peerName, this.#devices);
     new Chat(this.#session, peerName);
+    new RecordingAsk(this.#session, this.#data.recordingUrl);
+    new RecordingView(this.#session, this.#data.recordingUrl);
+    new RecordingConsent(this.#session, this.#data.recordingUrl);
     new VerifyView(this.#session, {
       role: "clinician",
       visitId: this.#data.visitId,

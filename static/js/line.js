@@ -242,7 +242,7 @@ export class Line {
   #apply() {
     this.#ladder = choose(this.#ladder, strictestOf(this.#ownChoice, this.#told.choice), Date.now());
     const own = rungOf(this.#ladder);
-    this.#peer?.setRung(own);
+    this.#session.setRung(own);
     if (own !== this.#toldRung) this.#tell();
     this.#view.sayPicture({
       own,

@@ -23,7 +23,7 @@
  *   selects; speaker-choice: around the last
  * - chat-state: words while messages cannot pass; chat-send: button; large-text-toggle: button;
  *   large-text: over the picture
- * - those of verify-view.js, own-files.js and still.js
+ * - those of verify-view.js, own-files.js, still.js, recording-view.js and recording-consent.js
  * Live regions are the template's: waiting-status, peer-state and line-state are role=status.
  */
 
@@ -36,6 +36,8 @@ import { isAdmitted, isMovedFrom, peerOf, selfOf } from "./fold.js";
 import { _ } from "./i18n.js";
 import { OwnFiles } from "./own-files.js";
 import { askServerAgain, byTestId, findHook, onClick, pageData, say, sentence, show } from "./page.js";
+import { RecordingConsent } from "./recording-consent.js";
+import { RecordingView } from "./recording-view.js";
 import { Session } from "./session.js";
 import { Still } from "./still.js";
 import { VerifyView } from "./verify-view.js";
@@ -74,6 +76,8 @@ class PatientRoom {
     new Controls(this.#devices);
     new CallView(this.#session, this.#data.doctor ?? peerName, this.#devices);
     new Chat(this.#session, peerName);
+    new RecordingView(this.#session, this.#data.recordingUrl);
+    new RecordingConsent(this.#session, this.#data.recordingUrl);
     new Still(this.#session, this.#devices, this.#data.stillUrl);
     new VerifyView(this.#session, {
       role: "patient",

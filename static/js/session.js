@@ -8,6 +8,7 @@ import { applyEvent, findPair, isAdmitted, isApart, peerOf, roomFromWelcome, sel
 import { Lifeline } from "./lifeline.js";
 import { post } from "./page.js";
 import { Peer } from "./peer.js";
+import { RecordingLeg } from "./recording-leg.js";
 import { watchWakeups } from "./wakeups.js";
 import { Wire, socketUrl } from "./wire.js";
 
@@ -28,6 +29,7 @@ import { Wire, socketUrl } from "./wire.js";
  * @property {boolean} channel whether messages can pass
  * @property {Record<string, unknown>} message from the other page
  * @property {{audio: boolean, video: boolean}} proven decoded here since the last reconnect
+ * @property {boolean} recorded false while a recording runs that this page's sound and picture do not reach
  * @property {{code: string}} refused
  * @property {{reason: string}} stopped
  */
@@ -64,6 +66,9 @@ export class Session extends Emitter {
     renew: () => this.#wire.rejoin(),
   });
   #connections = new Connections(this.#lifeline);
+  #leg = new RecordingLeg((to, generation, payload) =>
+    this.#wire.send({ type: "offer", to, generation, payload }),
+  );
 
   /**
    * @param {object} options
@@ -91,6 +96,7 @@ export class Session extends Emitter {
     for (const name of /** @type {const} */ (["remote", "line", "channel", "message"])) {
       this.#connections.on(name, (detail) => this.emit(name, detail));
     }
+    this.#leg.on("reaching", (isReaching) => this.emit("recorded", isReaching));
     this.#lifeline.on("trouble", (trouble) => this.emit("trouble", trouble));
     this.#lifeline.on("arrivals", (arrivals) => this.emit("arrivals", arrivals));
     this.#lifeline.on("proven", (proof) => this.#onProven(proof));
@@ -121,13 +127,13 @@ export class Session extends Emitter {
   }
 
   stop() {
-    this.#connections.close();
+    this.#closeLines();
     this.#wire.stop();
   }
 
   /** Hangs up; `start` comes back. */
   async leave() {
-    this.#connections.close();
+    this.#closeLines();
     await this.#wire.leave();
   }
 
@@ -152,7 +158,15 @@ export class Session extends Emitter {
     const isKnown =
       self?.microphone === microphone && self.camera === camera && self.screen === screen;
     if (!isKnown) this.#wire.send({ type: "set_media", microphone, camera, screen });
-    if (isAdmitted(this.#room)) this.#connections.held?.peer.setTracks(this.#media.tracks);
+    if (!isAdmitted(this.#room)) return;
+    this.#connections.held?.peer.setTracks(this.#media.tracks);
+    this.#followRecording(this.#room);
+  }
+
+  /** @param {import("./ladder.js").Rung} rung what the line carries now */
+  setRung(rung) {
+    this.#connections.held?.peer.setRung(rung);
+    this.#leg.setRung(rung);
   }
 
   /** @param {Welcome} welcome */
@@ -173,14 +187,24 @@ export class Session extends Emitter {
   #onEvent(event) {
     if (!this.#room) return;
     if (event.type === "offer" || event.type === "answer" || event.type === "candidates") {
-      const isMine = event.to === this.#room.you && event.generation === this.#connections.held?.generation;
-      if (isMine) this.#connections.held?.peer.receive(event.type, event.payload);
+      this.#receive(this.#room, event);
       return;
     }
     this.#room = applyEvent(this.#room, event);
     const isOtherBack = event.type === "returned" && event.participant !== this.#room.you;
     if (isOtherBack) this.#lifeline.comeBack(false);
     this.#settle();
+  }
+
+  /**
+   * @param {Room} room
+   * @param {import("./messages.js").SignalEvent} signal
+   */
+  #receive(room, { type, sender, to, generation, payload }) {
+    const held = this.#connections.held;
+    if (to !== room.you) return;
+    if (room.people[sender]?.role === "recorder") this.#leg.receive(type, generation, payload);
+    else if (generation === held?.generation) held.peer.receive(type, payload);
   }
 
   /**
@@ -196,6 +220,7 @@ export class Session extends Emitter {
   #onWakeup(isNetworkNew) {
     this.#isNetworkNew ||= isNetworkNew;
     this.#wire.wake(isNetworkNew);
+    if (isNetworkNew) this.#leg.renew();
   }
 
   /** What the fold says that the other side sends. */
@@ -223,8 +248,18 @@ export class Session extends Emitter {
 
   /** @param {{reason: string}} detail */
   #onStopped(detail) {
-    this.#connections.close();
+    this.#closeLines();
     this.emit("stopped", detail);
+  }
+
+  #closeLines() {
+    this.#connections.close();
+    this.#leg.close();
+  }
+
+  /** @param {Room} room */
+  #followRecording(room) {
+    this.#leg.follow(room, this.#welcome?.ice_servers ?? [], this.#media.tracks);
   }
 
   /** @param {Room} room */
@@ -243,6 +278,7 @@ export class Session extends Emitter {
     else if (!pair) this.#connections.letGo();
     else if (key !== this.#connections.held?.key) this.#holdNew(key, pair);
     if (isAdmitted(room)) this.#open();
+    this.#followRecording(room);
     this.emit("room", room);
   }
 

@@ -25,15 +25,19 @@ const LOG_AGAIN_AFTER_MS = 3000;
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /**
- * Two people's certificates were compared: with anybody else in the room, a person or the server,
- * that is not the whole call.
+ * Two people's certificates were compared: with anybody else in the room that is not the whole call.
+ * A recording changes nothing between the two, but it is a line to the server of its own, and what
+ * goes over it the server hears.
  * @param {Room} room
  * @param {string} name
  */
-export const badgeWords = (room, name) =>
-  Object.keys(room.people).length > 2
-    ? _("Verified between you and {name} only: others take part", { name })
+export function badgeWords(room, name) {
+  const people = Object.values(room.people).filter(({ role }) => role !== "recorder");
+  if (people.length > 2) return _("Verified between you and {name} only: others take part", { name });
+  return room.recording
+    ? _("Verified between you and {name}: the recording goes to the server apart", { name })
     : _("Verified call");
+}
 
 /**
  * @typedef {object} ViewOptions
