@@ -65,8 +65,12 @@ async def show_visit(request: web.Request) -> web.StreamResponse:
         rating_url=f"/visits/{visit.id}/rating",
         is_clinician=True,
         page_data=_page_data(actor, visit, card, now)
-        | {"isRecordingAllowed": organisation.is_recording_allowed},
+        | {"isRecordingAllowed": _may_record(organisation)},
     )
+
+
+def _may_record(organisation: Organisation) -> bool:
+    return organisation.is_recording_allowed and bool(organisation.recording_purposes)
 
 
 def _page_data(actor: Actor, visit: Visit, card: Card, now: datetime) -> dict[str, object]:

@@ -80,6 +80,19 @@ export function say(hookName, words) {
 }
 
 /**
+ * @param {string} hookName
+ * @param {string[]} paragraphs
+ */
+export function fillParagraphs(hookName, paragraphs) {
+  const elements = paragraphs.map((words) => {
+    const element = document.createElement("p");
+    element.textContent = words;
+    return element;
+  });
+  findHook(hookName, HTMLElement)?.replaceChildren(...elements);
+}
+
+/**
  * A sentence that begins with a name may begin with its article: "la dott.ssa…".
  * @param {string} words
  */

@@ -7,12 +7,11 @@
 
 import { isAdmitted, peerOf } from "./fold.js";
 import { _ } from "./i18n.js";
-import { RequestError, findHook, onClick, post, say, show } from "./page.js";
+import { RequestError, fillParagraphs, findHook, onClick, post, say, show } from "./page.js";
 
 /** @typedef {import("./fold.js").Room} Room */
 /** @typedef {import("./session.js").Session} Session */
-/** @typedef {{word: string, label: string}} Purpose */
-/** @typedef {{sentence: string, paragraphs: string[], hash: string, purposes: Purpose[]}} Text */
+/** @typedef {{word: string, label: string, sentence: string, paragraphs: string[], hash: string}} Purpose */
 
 export class RecordingAsk {
   #session;
@@ -20,8 +19,8 @@ export class RecordingAsk {
   #button = findHook("recording-open", HTMLButtonElement);
   #purpose = findHook("recording-purpose", HTMLSelectElement);
   #isOpen = false;
-  /** @type {Text | null} */
-  #text = null;
+  /** @type {Purpose[]} each with what is read for it */
+  #purposes = [];
 
   /**
    * @param {Session} session
@@ -36,6 +35,7 @@ export class RecordingAsk {
     onClick("recording-open", () => this.#toggle());
     onClick("recording-later", () => this.#leave());
     onClick("recording-send", () => this.#send());
+    this.#purpose?.addEventListener("change", () => this.#showText());
   }
 
   #draw() {
@@ -48,30 +48,28 @@ export class RecordingAsk {
 
   async #toggle() {
     if (this.#isOpen) return this.#leave();
-    this.#text ??= await this.#load();
-    if (!this.#text) return this.#sayProblem(_("The server does not answer just now. Try again, please."));
-    this.#fill(this.#text);
+    this.#purposes = await this.#load();
+    this.#purpose?.replaceChildren(...this.#purposes.map(({ word, label }) => new Option(label, word)));
+    this.#showText();
     this.#setOpen(true);
+    if (!this.#chosen) this.#sayProblem(_("The server does not answer just now. Try again, please."));
     findHook("recording-ask-title", HTMLElement)?.focus();
   }
 
-  /** @returns {Promise<Text | null>} */
+  /** @returns {Promise<Purpose[]>} */
   async #load() {
     const answer = await fetch(this.#url, { headers: { Accept: "application/json" } }).catch(() => null);
-    return answer?.ok ? answer.json().catch(() => null) : null;
+    return answer?.ok ? (await answer.json()).purposes : [];
   }
 
-  /** @param {Text} text */
-  #fill({ sentence, paragraphs, purposes }) {
+  get #chosen() {
+    return this.#purposes.find(({ word }) => word === this.#purpose?.value);
+  }
+
+  #showText() {
+    const { sentence = "", paragraphs = [] } = this.#chosen ?? {};
     say("recording-ask-sentence", sentence);
-    findHook("recording-ask-paragraphs", HTMLElement)?.replaceChildren(
-      ...paragraphs.map((words) => {
-        const paragraph = document.createElement("p");
-        paragraph.textContent = words;
-        return paragraph;
-      }),
-    );
-    this.#purpose?.replaceChildren(...purposes.map(({ word, label }) => new Option(label, word)));
+    fillParagraphs("recording-ask-paragraphs", paragraphs);
   }
 
   #leave() {
@@ -80,11 +78,12 @@ export class RecordingAsk {
   }
 
   async #send() {
-    if (!this.#text || !this.#purpose) return;
+    const chosen = this.#chosen;
+    if (!chosen) return;
     const send = findHook("recording-send", HTMLButtonElement);
     if (send) send.disabled = true;
     try {
-      await post(this.#url, { purpose: this.#purpose.value, text_hash: this.#text.hash });
+      await post(this.#url, { purpose: chosen.word, text_hash: chosen.hash });
       this.#setOpen(false);
     } catch (problem) {
       const isRefused = problem instanceof RequestError && problem.status < 500;

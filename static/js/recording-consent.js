@@ -8,7 +8,7 @@
 
 import { isAdmitted } from "./fold.js";
 import { _ } from "./i18n.js";
-import { findHook, onClick, post, say, show } from "./page.js";
+import { fillParagraphs, findHook, onClick, post, say, show } from "./page.js";
 
 /** @typedef {import("./fold.js").Room} Room */
 /** @typedef {import("./session.js").Session} Session */
@@ -65,13 +65,7 @@ export class RecordingConsent {
     this.#textHash = text.hash;
     say("recording-sentence", text.sentence);
     say("recording-version", text.version);
-    findHook("recording-paragraphs", HTMLElement)?.replaceChildren(
-      ...text.paragraphs.map((words) => {
-        const paragraph = document.createElement("p");
-        paragraph.textContent = words;
-        return paragraph;
-      }),
-    );
+    fillParagraphs("recording-paragraphs", text.paragraphs);
     this.#sayProblem("");
     this.#dialog?.showModal();
     findHook("recording-sentence", HTMLElement)?.focus();

@@ -11,7 +11,7 @@
 import { isAdmitted } from "./fold.js";
 import { _ } from "./i18n.js";
 import { sendForm } from "./own-files.js";
-import { findHook, onClick, post, say, show } from "./page.js";
+import { fillParagraphs, findHook, onClick, post, say, show } from "./page.js";
 import { takePicture } from "./photo.js";
 
 /** @typedef {import("./devices.js").Devices} Devices */
@@ -88,13 +88,7 @@ export class Still {
     this.#textHash = hash;
     const sentenceElement = findHook("still-sentence", HTMLElement);
     if (sentenceElement) sentenceElement.textContent = sentence;
-    findHook("still-paragraphs", HTMLElement)?.replaceChildren(
-      ...paragraphs.map((text) => {
-        const paragraph = document.createElement("p");
-        paragraph.textContent = text;
-        return paragraph;
-      }),
-    );
+    fillParagraphs("still-paragraphs", paragraphs);
     this.#setStep("ask");
     if (!this.#dialog?.open) this.#dialog?.showModal();
   }
