@@ -21,7 +21,7 @@ import msgspec
 from aiortc import RTCDataChannel, RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
 
 from recordings.echowords import LIFE_SECONDS, LONGEST_LINE, Answer, Endpoint, Offer
-from recordings.guard import GuardedPeerConnection
+from recordings.guard import BadOffer, GuardedPeerConnection, without_addresses
 from recordings.passthrough import FrameTrack, ask_key_frame, on_key_frame_wanted, tap
 
 IDLE_SECONDS: Final = 6.0
@@ -36,24 +36,16 @@ _KINDS: Final = ("audio", "video")
 _CODECS: Final = {"audio": ("audio/opus",), "video": ("video/vp8", "video/rtx")}
 
 
-class BadOffer(Exception):
-    """Not an offer that our page makes."""
-
-
 def clean_offer(sdp: str) -> tuple[str, list[str]]:
     """The offer without addresses, and its kinds of media.
 
-    A leg answers those who come to it and prove that they know its password. It never sends a
-    check to an address that only somebody's text names.
-
     :raises BadOffer: not at most one sound and one picture, and then one channel for messages.
     """
-    lines = [line for line in sdp.splitlines() if not line.startswith(("a=candidate", "a=end-of"))]
-    kinds = [line[2:].split(" ", 1)[0] for line in lines if line.startswith("m=")]
+    clean, kinds = without_addresses(sdp)
     media = kinds[:-1]
     if kinds[-1:] != ["application"] or len(set(media)) < len(media) or set(media) - set(_KINDS):
         raise BadOffer(f"{len(kinds)} sections")
-    return "\r\n".join(lines) + "\r\n", media
+    return clean, media
 
 
 class EchoLeg:

@@ -35,6 +35,21 @@ _CERTIFICATES: Final = "_RTCPeerConnection__certificates"
 _ICE_TRANSPORTS: Final = "_RTCPeerConnection__iceTransports"
 
 
+class BadOffer(Exception):
+    """Not an offer that our page makes."""
+
+
+def without_addresses(sdp: str) -> tuple[str, list[str]]:
+    """The offer without addresses, and the kinds of its sections.
+
+    A leg answers those who come to it and prove that they know its password. It never sends a
+    check to an address that only somebody's text names.
+    """
+    lines = [line for line in sdp.splitlines() if not line.startswith(("a=candidate", "a=end-of"))]
+    kinds = [line[2:].split(" ", 1)[0] for line in lines if line.startswith("m=")]
+    return "\r\n".join(lines) + "\r\n", kinds
+
+
 class GuardedProtocol(StunProtocol):
     """One UDP socket of a leg."""
 

@@ -124,6 +124,17 @@ def unseal(key: bytes, context: bytes, sealed: bytes) -> bytes:
     return opener.open(sealed) + opener.finish()
 
 
+def bind(
+    organisation: str, object_type: str, object_id: str, field: str, visit: str, version: int,
+    key_id: str,
+) -> bytes:  # fmt: skip
+    """The context of a place: length-prefixed fields in a fixed order, so that no two places have
+    the same bytes."""
+    fields = ("tv1", organisation, object_type, object_id, field, visit, str(version), key_id)
+    encoded = [value.encode() for value in fields]
+    return b"".join(len(value).to_bytes(4, "big") + value for value in encoded)
+
+
 def count_plain_bytes(sealed_bytes: int) -> int:
     """How long the message is whose prefix and chunks take ``sealed_bytes``.
 

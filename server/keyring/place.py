@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recordings.vault import bind
 from server.db import OrganisationId
 
 
@@ -28,13 +29,11 @@ class Place:
         return visit_owner(self.visit) if self.visit else f"{self.object_type}:{self.object_id}"
 
     def context(self, key_id: str) -> bytes:
-        """Length-prefixed fields in a fixed order: no two places have the same bytes."""
-        fields = (
-            "tv1", self.organisation, self.object_type, self.object_id,
-            self.field, self.visit, str(self.version), key_id,
+        """The bytes that bind what is sealed to this place."""
+        return bind(
+            self.organisation, self.object_type, self.object_id, self.field,
+            self.visit, self.version, key_id,
         )  # fmt: skip
-        encoded = [field.encode() for field in fields]
-        return b"".join(len(field).to_bytes(4, "big") + field for field in encoded)
 
 
 def visit_owner(visit_id: str) -> str:
