@@ -70,6 +70,8 @@ export class RecordingAsk {
     const { sentence = "", paragraphs = [] } = this.#chosen ?? {};
     say("recording-ask-sentence", sentence);
     fillParagraphs("recording-ask-paragraphs", paragraphs);
+    const send = findHook("recording-send", HTMLButtonElement);
+    if (send) send.disabled = !this.#chosen;
   }
 
   #leave() {

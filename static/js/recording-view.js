@@ -53,7 +53,7 @@ export class RecordingView {
     const recording = this.#session.room?.recording ?? null;
     if (this.#bar) this.#bar.dataset.state = recording?.state ?? "off";
     say("recording-words", standingWords(recording, this.#isReaching));
-    say("recording-stop", recording?.state === "asked" ? _("Do not record") : _("Stop the recording"));
+    say("recording-stop", recording?.state === "asked" ? _("Do not record") : _("Stop recording"));
     show("recording-bar", recording !== null);
   }
 
