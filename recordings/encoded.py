@@ -12,7 +12,7 @@ are used: :func:`require_known_aiortc` refuses a version that was not tested, an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -125,22 +125,34 @@ class FrameBuffer(JitterBuffer):
                 return True
         return False
 
-    def drain(self) -> None:
-        """Nothing comes any more: what is whole without a packet after it is given, too."""
-        while (frame := self._remove_frame(self._last)) is not None:
-            self._give(frame)
-        if self._origin is None:
-            return
-        rest: list[RtpPacket] = []
+    def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
+        """The first frame when it is whole: aiortc waits for the one after it, and loses both when
+        that never comes."""
+        rest = self._packets_in_order()
+        first = next(rest, None)
+        if first is None:
+            return None
+        packets = [first]
+        if self._is_video:
+            while not packets[-1].marker:
+                packet = next(rest, None)
+                if packet is None:
+                    return None
+                if packet.timestamp != first.timestamp:
+                    break
+                packets.append(packet)
+        self.remove(len(packets))
+        data = b"".join([packet._data for packet in packets])  # type: ignore[attr-defined]
+        return JitterFrame(data, first.timestamp)
+
+    def _packets_in_order(self) -> Iterator[RtpPacket]:
+        """Up to the first that is missing."""
+        origin = self._origin or 0
         for count in range(self.capacity):
-            packet = self._packets[(self._origin + count) % self.capacity]
+            packet = self._packets[(origin + count) % self.capacity]
             if packet is None:
-                break
-            rest.append(packet)
-        if rest and (rest[-1].marker or not self._is_video):
-            data = b"".join(packet._data for packet in rest)  # type: ignore[attr-defined]
-            self.remove(len(rest))
-            self._give(JitterFrame(data, rest[0].timestamp))
+                return
+            yield packet
 
     def _give(self, frame: JitterFrame) -> None:
         came_at = self._came_at.pop(frame.timestamp, 0.0) or time.monotonic()

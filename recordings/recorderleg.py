@@ -114,8 +114,6 @@ class RecorderLeg:
             return
         self._is_closed = True
         await self._connection.close()
-        for stream in self._streams:
-            stream.buffer.drain()
 
     def _add(self, kind: str) -> None:
         transceiver: RTCRtpTransceiver = self._connection.addTransceiver(kind, "recvonly")
