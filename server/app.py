@@ -34,6 +34,7 @@ from server import (
     quality,
     ratings,
     ready,
+    recording,
     regional,
     reporting,
     retention,
@@ -79,10 +80,12 @@ from server.services import (
     FILES,
     HUB,
     KEYRING,
+    LISTENING,
     ORIGINS,
     PAGES,
     RECORDINGS,
     SETTINGS,
+    Listening,
 )
 from server.settings import Settings
 from server.summary import Summaries
@@ -118,6 +121,7 @@ _FEATURES = (
     fse,
     quality,
     ratings,
+    recording,
     regional,
     desk,
     intake,
@@ -198,6 +202,8 @@ def _put_services(
     app[join.CLAIM_THROTTLE] = Throttle(join.FREE_ATTEMPTS_OF_NETWORK)
     app[FILES] = SealedFolder(settings.data_dir / ATTACHMENTS_FOLDER)
     app[RECORDINGS] = open_recordings(settings)
+    app[LISTENING] = Listening(settings.host)
+    app[recording.KEEPER] = recording.Keeper()
 
 
 def _add_workers(app: web.Application, mail: Delivery) -> None:
@@ -211,6 +217,7 @@ def _add_workers(app: web.Application, mail: Delivery) -> None:
     signer = SignerProcess(settings.signer_folder)
     sequencer = Sequencer(database, signer, settings.realm, clock, app[ALARMS].note_refusal)
     workers.append(sequencer.lifetime)
+    workers.append(app[recording.KEEPER].lifetime)
     workers.append(Summaries(database, app[KEYRING]).lifetime)
     workers.append(Shredder(database, app[KEYRING], app[FILES], clock).lifetime)
     app[LEADER] = Leader(lease_of(database, settings.data_dir), workers)

@@ -24,7 +24,7 @@ from aiohttp import hdrs, web
 from server.app import create_app
 from server.errors import CommandFailed
 from server.ready import READINESS
-from server.services import HUB
+from server.services import HUB, LISTENING
 from server.settings import Settings
 from server.supervisor import EXIT_SECONDS, Line
 from signaling.front import Front
@@ -76,6 +76,7 @@ async def serve(
         assert runner.server is not None  # noqa: S101 - narrows for the type checker
         front = Front(app[HUB], runner.server)
         servers = await _listen(front, settings, place)
+        app[LISTENING].begin(_port_of(servers[-1]))
         if place.line is not None:
             name = f"{os.getpid()}-{secrets.token_hex(4)}"  # containers have the same numbers
             app[HUB].join_siblings(Siblings(settings.data_dir / "workers", name))
@@ -161,8 +162,12 @@ async def _part_while_draining(request: web.Request, response: web.StreamRespons
         response.force_close()
 
 
+def _port_of(server: asyncio.Server) -> int:
+    return int(server.sockets[0].getsockname()[1])
+
+
 async def _say_ready(server: asyncio.Server, place: Place, on_ready: OnReady | None) -> None:
-    port = server.sockets[0].getsockname()[1]
+    port = _port_of(server)
     _spare_the_collector()
     logger.info("serving on port %d", port)
     if place.line is not None:

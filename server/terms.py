@@ -3,8 +3,9 @@
 The body's own plan (*massimario di scarto*) decides. Until it is set: records of a visit ten years,
 the longest term that a national rule names for what a visit outside a ward leaves (diagnostic
 images, domain §7; the report itself is also in the national record and with its own terms there);
-messages of CUP three months, because CUP keeps its own; log-ins and devices the twelve months of
-DM 19/11/2025, and of its session log twenty-four months, twelve of entries about authentication
+messages of CUP three months, because CUP keeps its own; recordings as long, because no rule asks
+for them; log-ins and devices the twelve months of DM 19/11/2025, and of its session log twenty-four
+months, twelve of entries about authentication
 (art. 14, all. 4 §6). The Garante (4/6/2015) wants no less, so that shorter ones are not taken.
 """
 
@@ -27,6 +28,7 @@ _ONE_YEAR: Final = 366
 DEFAULT_DAYS: Final[Mapping[Kept, int]] = {
     Kept.RECORD: 3650,
     Kept.MESSAGES: 90,
+    Kept.RECORDING: 90,
     Kept.ACCESS: 365,
     Kept.LOG: _TWO_YEARS,
     Kept.LOG_ACCESS: _ONE_YEAR,
@@ -34,6 +36,7 @@ DEFAULT_DAYS: Final[Mapping[Kept, int]] = {
 LEAST_DAYS: Final[Mapping[Kept, int]] = {
     Kept.RECORD: 365,
     Kept.MESSAGES: 30,
+    Kept.RECORDING: 1,
     Kept.ACCESS: 90,
     Kept.LOG: _TWO_YEARS,
     Kept.LOG_ACCESS: _ONE_YEAR,

@@ -2,8 +2,8 @@
 
 Nothing is kept unless everybody who is in the room has agreed. Rooms, pages (``consent-fold.js``)
 and the recorder fold the same events and come to the same state; the recorder keeps a frame only
-while its own fold says so. A new person, or one who comes back after having left, makes it pause;
-a new page of the same person (a lost line, a reload) does not.
+while its own fold says so. It pauses for a person who is left alone, for a new one and for one who
+comes back after having left; not for a new page of the same person (a lost line, a reload).
 """
 
 from __future__ import annotations
@@ -82,7 +82,12 @@ class Recording:
             return RecordingState.FAILED
         if not self._has_begun:
             return RecordingState.ASKED
-        return RecordingState.ON if self._humans <= self._accepted else RecordingState.PAUSED
+        return RecordingState.ON if self._do_all_agree else RecordingState.PAUSED
+
+    @property
+    def _do_all_agree(self) -> bool:
+        """Nobody agrees to being recorded alone."""
+        return len(self._humans) >= _FEWEST and self._humans <= self._accepted
 
     def may_keep(self, ask: str, participant: str) -> bool:
         """Whether a frame of that person that comes now may be kept for this ask."""
@@ -92,6 +97,10 @@ class Recording:
             and self.state is RecordingState.ON
             and participant in self._humans
         )
+
+    def has_begun(self, ask: str) -> bool:
+        """Whether everybody has agreed to this ask, now or before."""
+        return self.ask == ask and self._has_begun
 
     def has_agreed(self, participant: str) -> bool:
         return participant in self._accepted
@@ -155,8 +164,8 @@ class Recording:
             self._accepted.add(event.participant)
 
     def _begin_if_all_agree(self) -> None:
-        if self._asked is not None and len(self._humans) >= _FEWEST:
-            self._has_begun = self._has_begun or self._humans <= self._accepted
+        if self._asked is not None and self._do_all_agree:
+            self._has_begun = True
 
     def _lose(self, who: str) -> None:
         """Who has left is asked again on coming back; when all have left it is over."""

@@ -82,6 +82,8 @@ PATIENT = {
     "GET /v/{locator}/proof.zip",
     "GET /v/{locator}/who-opened",
     "GET /v/{locator}/still", "POST /v/{locator}/still", "POST /v/{locator}/still/answer",
+    "GET /v/{locator}/recording", "POST /v/{locator}/recording/answer",
+    "POST /v/{locator}/recording/stop",
 }  # fmt: skip
 CLINICIAN, DESK, LOG_READERS = {"clinician"}, {"desk"}, {"manager", "auditor"}
 ADMINISTRATOR = {"administrator"}
@@ -105,6 +107,10 @@ STAFF: dict[str, set[str]] = {
     "GET /visits/{visit_id}/files/{file_id}": CLINICIAN,
     "POST /visits/{visit_id}/files/{file_id}/report": CLINICIAN,
     "POST /visits/{visit_id}/still": CLINICIAN,
+    "GET /visits/{visit_id}/recording": CLINICIAN,
+    "POST /visits/{visit_id}/recording": CLINICIAN,
+    "POST /visits/{visit_id}/recording/answer": CLINICIAN,
+    "POST /visits/{visit_id}/recording/stop": CLINICIAN,
     "GET /visits/{visit_id}/report": CLINICIAN,
     "GET /visits/{visit_id}/report/{report_id}/pdf": CLINICIAN,
     "POST /visits/{visit_id}/report/sign": CLINICIAN,
@@ -212,6 +218,9 @@ JSON_BODIES: dict[str, object] = {
     "POST /v/{locator}/quality": {"intervals": [], "outages": []},
     "POST /visits/{visit_id}/verification": {"answer": "same"},
     "POST /visits/{visit_id}/still": {},
+    "POST /visits/{visit_id}/recording": {"purpose": "care", "text_hash": "0" * 64},
+    "POST /visits/{visit_id}/recording/answer": {"ask": "0" * 16, "is_accepted": True},
+    "POST /visits/{visit_id}/recording/stop": {"ask": "0" * 16},
     "POST /visits/{visit_id}/files/{file_id}/report": {"is_in_report": True},
     "PUT /visits/{visit_id}/note": {"sections": {"free": "una nota"}},
     "POST /writing/codes/search": {"system": "icd9_cm", "sought": "scompenso"},

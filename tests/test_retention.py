@@ -406,7 +406,8 @@ async def test_the_administrator_sets_terms_and_holds(
     visit = await make_visit(cast.toscana)
     administrator = await site.staff(cast.toscana.administrator)
     terms = {
-        "record": "1825", "messages": "60", "access": "365", "log": "800", "log_access": "400",
+        "record": "1825", "messages": "60", "recording": "30", "access": "365", "log": "800",
+        "log_access": "400",
     }  # fmt: skip
 
     assert (await administrator.post("/admin/retention", **terms)).status == 303

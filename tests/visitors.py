@@ -24,6 +24,7 @@ from server.auth import make_device, start_session
 from server.db import Database
 from server.keyring import Keyring
 from server.models import User, Visit
+from server.services import LISTENING
 from server.settings import Settings
 
 OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
@@ -116,6 +117,7 @@ async def open_site(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listener).start()
+    app[LISTENING].begin(listener.getsockname()[1])
     with collect_surprises() as surprises:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             yield Site(app, database, origin, session)

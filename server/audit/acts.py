@@ -79,6 +79,11 @@ class Act(StrEnum):
     TEMPLATE_PUBLISHED = "template.published"
     TEMPLATE_WITHDRAWN = "template.withdrawn"
     TEMPLATE_ADOPTED = "template.adopted"
+    SCENARIO_SAVED = "scenario.saved"
+    SCENARIO_PUBLISHED = "scenario.published"
+    SCENARIO_WITHDRAWN = "scenario.withdrawn"
+    SCENARIO_ADOPTED = "scenario.adopted"
+    PRACTICE_BEGAN = "practice.began"
     CODE_LIST_LOADED = "codes.loaded"
     ATTACHMENT_ADDED = "attachment.added"
     ATTACHMENT_REFUSED = "attachment.refused"
@@ -88,6 +93,16 @@ class Act(StrEnum):
     STILL_ASKED = "still.asked"
     STILL_TAKEN = "still.taken"
     STILL_REFUSED = "still.refused"
+    RECORDING_ASKED = "recording.asked"
+    RECORDING_ACCEPTED = "recording.accepted"
+    RECORDING_REFUSED = "recording.refused"
+    RECORDING_STOPPED = "recording.stopped"
+    RECORDING_BEGAN = "recording.began"
+    RECORDING_FAILED = "recording.failed"
+    RECORDING_RESUMED = "recording.resumed"
+    RECORDING_ENDED = "recording.ended"
+    RECORDING_OPENED = "recording.opened"
+    RECORDING_EXPORTED = "recording.exported"
     REPORT_DRAFTED = "report.drafted"
     REPORT_SIGNED = "report.signed"
     REPORT_OPENED = "report.opened"
@@ -170,7 +185,9 @@ _OUTCOMES: Final = {
     Act.SEAL_BROKEN: ActOutcome.FAILED,
     Act.SAS_MISMATCH: ActOutcome.FAILED,
     Act.ROOM_DROPPED: ActOutcome.FAILED,
+    Act.RECORDING_FAILED: ActOutcome.FAILED,
     Act.CONSENT_REFUSED: ActOutcome.REFUSED,
+    Act.RECORDING_REFUSED: ActOutcome.REFUSED,
     Act.TURNED_AWAY: ActOutcome.REFUSED,
     Act.ATTACHMENT_REFUSED: ActOutcome.REFUSED,
     Act.STILL_REFUSED: ActOutcome.REFUSED,

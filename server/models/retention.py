@@ -19,6 +19,8 @@ class Kept(StrEnum):
     """Note, answers, files and reports of a visit, with its key."""
     MESSAGES = "messages"
     """What CUP sent, month by month."""
+    RECORDING = "recording"
+    """Recordings of visits, with their keys."""
     ACCESS = "access"
     """Logins and devices."""
     LOG = "log"

@@ -50,8 +50,8 @@ export function recordingFromWelcome(shown) {
  * @returns {Recording}
  */
 function settled(recording, humans) {
-  const doAllAgree = humans.every((id) => recording.accepted.includes(id));
-  const hasBegun = recording.hasBegun || (doAllAgree && humans.length >= FEWEST);
+  const doAllAgree = humans.length >= FEWEST && humans.every((id) => recording.accepted.includes(id));
+  const hasBegun = recording.hasBegun || doAllAgree;
   /** @returns {RecordingState} */
   const stateOf = () => {
     if (recording.reason) return "failed";

@@ -31,13 +31,15 @@ _CREATES: Final = (
     Act.DEVICE_CODE_SENT, Act.LINK_ISSUED, Act.LINE_TESTED, Act.CONSENT_GIVEN, Act.CONSENT_REFUSED,
     Act.TEMPLATE_SAVED, Act.TEMPLATE_ADOPTED, Act.CODE_LIST_LOADED, Act.ATTACHMENT_ADDED,
     Act.ATTACHMENT_REFUSED, Act.STILL_TAKEN, Act.STILL_REFUSED, Act.REPORT_DRAFTED,
+    Act.RECORDING_ACCEPTED, Act.RECORDING_REFUSED,
     Act.REPORT_DELIVERED, Act.REPORT_CODE_SENT, Act.KEY_ROTATED, Act.KEYS_ESCROWED,
-    Act.HOLD_PLACED, Act.VIEW_SAVED, Act.VISIT_RATED,
+    Act.HOLD_PLACED, Act.VIEW_SAVED, Act.VISIT_RATED, Act.SCENARIO_SAVED, Act.SCENARIO_ADOPTED,
+    Act.PRACTICE_BEGAN,
 )  # fmt: skip
 _READS: Final = (
     Act.CUP_MESSAGE_OPENED, Act.CONTACT_OPENED, Act.LINK_READ, Act.LINK_CODE_READ, Act.NOTE_OPENED,
     Act.NOTE_HISTORY_OPENED, Act.NOTE_PRINTED, Act.ATTACHMENT_OPENED, Act.REPORT_OPENED,
-    Act.REPORT_DOWNLOADED, Act.CARD_OPENED, Act.LOG_VERIFIED,
+    Act.REPORT_DOWNLOADED, Act.CARD_OPENED, Act.LOG_VERIFIED, Act.RECORDING_OPENED,
 )  # fmt: skip
 _DELETES: Final = (
     Act.ATTACHMENT_DELETED, Act.SIGNER_REMOVED, Act.KEY_SHREDDED, Act.LOG_ERASED,
@@ -45,6 +47,7 @@ _DELETES: Final = (
 _QUERIES: Final = (Act.LIST_OPENED, Act.LOG_READ, Act.OPENINGS_READ, Act.FIGURES_READ)
 _DISCLOSURES: Final = (
     Act.LOG_EXPORTED, Act.PATIENT_EXPORTED, Act.REPORT_EXPORTED, Act.FSE_PUBLISHED,
+    Act.RECORDING_EXPORTED,
 )  # fmt: skip
 _LOGINS: Final = (
     Act.LOGGED_IN, Act.LOGIN_FAILED, Act.LOGGED_OUT, Act.LINK_CLAIMED, Act.LINK_CLAIM_FAILED,
@@ -86,6 +89,7 @@ RESOURCES: Final = {
     "cup": "MessageHeader",
     "source": "Endpoint",
     "template": "Questionnaire",
+    "scenario": "PlanDefinition",
     "codes": "CodeSystem",
     "user": "Practitioner",
     "signer": "Practitioner",
@@ -105,6 +109,7 @@ ID_FACTS: Final = {
     "still": "file",
     "source": "source",
     "template": "template",
+    "scenario": "scenario",
     "cup": "message",
 }
 """Which fact of an act has the id of what it was done to."""
