@@ -42,6 +42,7 @@ from server import (
     sessionlog,
     subjects,
     takeover,
+    training,
     verification,
     visit,
     waiting,
@@ -109,6 +110,7 @@ _FEATURES = (
     waiting,
     agenda,
     takeover,
+    training,
     visit,
     verification,
     attachments,
@@ -166,7 +168,7 @@ def create_app(
     relays = _prepare_relays(app)
     app[HUB] = _create_hub(app, hooks, relays)
     linetest.prepare(app, relays)
-    for feature in (attachments, fse, witness):
+    for feature in (attachments, fse, training, witness):
         feature.prepare(app)
     app.on_response_prepare.append(add_security_headers)
     app.cleanup_ctx.append(_database_lifetime)

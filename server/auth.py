@@ -50,7 +50,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Actor:
     """The person behind a request. ``visit_id`` is set for patients only; ``id`` is the user's,
     or the device's for a patient. ``practice_id``: the visit of the path is a practice of this
-    clinician, who is her twin of the training organisation there."""
+    clinician, who is her twin of the training organisation there. ``is_facilitator``: may build
+    and share scenarios."""
 
     id: str
     role: ActorRole
@@ -58,6 +59,7 @@ class Actor:
     name: str = ""
     visit_id: str = ""
     practice_id: str = ""
+    is_facilitator: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,7 @@ async def _authenticate_staff(request: web.Request) -> Actor:
         role=ActorRole(found.user.role),
         organisation=found.organisation_id,
         name=found.user.display_name,
+        is_facilitator=found.user.is_facilitator,
     )
 
 

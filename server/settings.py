@@ -110,6 +110,13 @@ class Settings(BaseSettings):
         description="How many line tests one process runs at once, each with up to 150 MB for "
         "half a minute; others are asked to wait.",
     )
+    training_patients: int = Field(
+        default=3,
+        ge=1,
+        le=32,
+        description="How many synthetic patients of practice visits one process runs at once; "
+        "others are asked to wait.",
+    )
     files_max_mb: int = Field(
         default=20,
         ge=1,

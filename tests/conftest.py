@@ -75,6 +75,7 @@ class Team:
     organisation: Organisation
     clinic: Clinic
     clinician: User
+    """Also a facilitator of practice visits."""
     colleague: User
     """A second clinician of the same organisation."""
     desk: User
@@ -299,6 +300,7 @@ async def _make_team(database: Database, keyring: Keyring, code: str, name: str)
                 given_name=given_name,
                 family_name=family_name,
                 code=f"{word}-{code}" if role is UserRole.CLINICIAN else None,
+                is_facilitator=word == "clinician",
                 organisation=organisation,
             )
             for word, role, title, given_name, family_name in (

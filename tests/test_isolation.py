@@ -28,9 +28,11 @@ from server.models import (
     Note,
     NoteTemplate,
     Phrase,
+    Practice,
     Source,
     Submission,
     SubmissionState,
+    TrainingScenario,
     User,
     Visit,
     VisitState,
@@ -38,6 +40,7 @@ from server.models import (
 )
 from server.sealed import Answers, Identity, NoteContent, Section, seal_answers, seal_note
 from server.services import FILES
+from server.training.scenario import encode_scenario, load_shipped
 from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
 from tests.files import add_attachment
 from tests.reportvisits import add_signed_report
@@ -140,6 +143,14 @@ STAFF: dict[str, set[str]] = {
     "POST /writing/templates/{template_id}/adopt": CLINICIAN,
     "POST /writing/phrases": CLINICIAN,
     "POST /writing/phrases/{phrase_id}/delete": CLINICIAN,
+    "GET /training": CLINICIAN,
+    "POST /training/practices": CLINICIAN,
+    "GET /training/practices/{practice_id}": CLINICIAN,
+    "GET /training/scenarios/{scenario_id}": CLINICIAN,
+    "POST /training/scenarios/{scenario_id}": CLINICIAN,
+    "POST /training/scenarios/{scenario_id}/publish": CLINICIAN,
+    "POST /training/scenarios/{scenario_id}/withdraw": CLINICIAN,
+    "POST /training/scenarios/{scenario_id}/adopt": CLINICIAN,
     "GET /desk": DESK,
     "POST /desk": DESK,
     "GET /desk/states": DESK,
@@ -234,11 +245,11 @@ FORM = {
     "minutes": "10", "phone": "0551234567", "version": "1", "sought": "rosa", "code": "cup-nuovo",
     "phase": "attivo", "seen": "attivo", "notice_days": "2", "notice_rule": "working_days",
     "title": "Controllo", "findings": "Sta bene", "shortcut": "pa", "text": "Pressione",
-    "visit": "good",
+    "visit": "good", "scenario": "paziente-in-ritardo",
 }  # fmt: skip
 NEEDS_MORE = (
     "/assign", "/correct", "/addendum", "/upload", "/admin/reconciliation", "/admin/retention",
-    "/admin/retention/holds", "/signature",
+    "/admin/retention/holds", "/signature", "/view", "/export", "/training/scenarios/{scenario_id}",
 )  # fmt: skip
 """Forms that want something of their own: a 400 shows that one is in."""
 ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator")
@@ -255,6 +266,8 @@ NOTHING = dict.fromkeys(
         "phrase_id",
         "submission_id",
         "report_id",
+        "practice_id",
+        "scenario_id",
     ),
     "0" * 16,
 )
@@ -291,8 +304,9 @@ async def make_objects(
     phrase = Phrase(
         id=new_id(), organisation_id=visit.organisation_id, shortcut=new_id(), text="Pressione"
     )
+    practice, scenario = make_training(visit)
     async with database.begin(visit.organisation_id) as session:
-        session.add_all([template, phrase])
+        session.add_all([template, phrase, practice, scenario])
     report_id = await add_signed_report(database, keyring, visit)
     return {
         "source_id": source.id,
@@ -302,9 +316,36 @@ async def make_objects(
         "file_id": file.id,
         "template_id": template.id,
         "phrase_id": phrase.id,
+        "practice_id": practice.id,
+        "scenario_id": scenario.id,
         "report_id": report_id,
         "submission_id": await add_refusal(database, visit, report_id),
     }
+
+
+def make_training(visit: Visit) -> tuple[Practice, TrainingScenario]:
+    """A practice of the visit's clinician, and a scenario that a facilitator built."""
+    content = encode_scenario(load_shipped()["paziente-in-ritardo"])
+    clinician, now = visit.appointment.clinician_id, datetime.now(UTC)
+    practice = Practice(
+        id=new_id(),
+        organisation_id=visit.organisation_id,
+        user_id=clinician,
+        twin_id=clinician,
+        visit_id=visit.id,
+        scenario=content,
+        began_at=now,
+    )
+    scenario = TrainingScenario(
+        id=new_id(),
+        organisation_id=visit.organisation_id,
+        code=new_id(),
+        title="In ritardo",
+        content=content,
+        author_id=clinician,
+        saved_at=now,
+    )
+    return practice, scenario
 
 
 async def add_refusal(database: Database, visit: Visit, report_id: str) -> str:

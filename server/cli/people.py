@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -237,19 +238,38 @@ def _check_codice_fiscale(value: str | None) -> str:
 @click.argument("username")
 @click.option("--codice-fiscale", help="Every report names who signs it by it.")
 @click.option("--profession", type=_PROFESSIONS, help="What a visit of theirs ends with.")
+@click.option(
+    "--facilitator/--no-facilitator",
+    "is_facilitator",
+    default=None,
+    help="Whether a clinician builds and shares scenarios for practice visits.",
+)
 @data_option
 def user_set(
-    username: str, codice_fiscale: str | None, profession: str | None, data_dir: Path | None
+    username: str,
+    codice_fiscale: str | None,
+    profession: str | None,
+    is_facilitator: bool | None,
+    data_dir: Path | None,
 ) -> None:
-    """Change what the reports of a clinician say of them; what is not given stays."""
+    """Change what the reports of a clinician say of them, and what they may do in training; what is
+    not given stays."""
     code = _check_codice_fiscale(codice_fiscale)
-    run(_set_user(load_settings(data_dir), username.lower(), code, profession))
+    wish = _UserWish(code, profession, is_facilitator)
+    run(_set_user(load_settings(data_dir), username.lower(), wish))
     click.echo(f"Changed the user {username}.")
 
 
-async def _set_user(
-    settings: Settings, username: str, codice_fiscale: str, profession: str | None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _UserWish:
+    """What is to change of a user; empty and None: nothing."""
+
+    codice_fiscale: str
+    profession: str | None
+    is_facilitator: bool | None
+
+
+async def _set_user(settings: Settings, username: str, wish: _UserWish) -> None:
     async with (
         admin.open_database(settings) as database,
         database.begin(EVERY_ORGANISATION) as session,
@@ -257,12 +277,16 @@ async def _set_user(
         row = await session.scalar(select(User).where(User.username == username))
         if row is None:
             raise CommandFailed(f"There is no user {username}")
-        if profession:
-            row.profession = Profession(profession)
+        if wish.is_facilitator and row.role is not UserRole.CLINICIAN:
+            raise CommandFailed(f"{username} is no clinician: only clinicians hold visits")
+        if wish.profession:
+            row.profession = Profession(wish.profession)
+        if wish.is_facilitator is not None:
+            row.is_facilitator = wish.is_facilitator
         await log_change(session, row.organisation_id, Act.USER_CHANGED, row.id, "saved")
-        if codice_fiscale:
+        if wish.codice_fiscale:
             keyring = load_keyring(settings.data_dir)
-            await seal_codice_fiscale(keyring, session, row, codice_fiscale)
+            await seal_codice_fiscale(keyring, session, row, wish.codice_fiscale)
 
 
 @user.command(name="password")

@@ -1,4 +1,5 @@
-"""The daily job: finds what has come to its term, ends it one by one, sweeps the store of files.
+"""The job of each night: finds what has come to its term, ends it one by one, sweeps the store of
+files. Practice visits have come to theirs when their day is over (:mod:`server.retention.night`).
 
 It may be killed anywhere: each end is one transaction, and files without a row go at the next turn.
 """
@@ -37,12 +38,12 @@ from server.models import (
 )
 from server.retention.erasure import Month, erase_month, erase_visit
 from server.retention.logs import Emptied, LogTerms, erase_entries
+from server.retention.night import end_practices, seconds_to_night, terms_of
 from server.terms import load_terms
 
 logger = logging.getLogger(__name__)
 
 _FIRST_SECONDS: Final = 300.0
-_EVERY_SECONDS: Final = 86_400.0
 _CHUNK: Final = 100
 _UNFINISHED_SECONDS: Final = 86_400.0
 """How old what has no row is before it is swept: an upload may be on its way."""
@@ -58,6 +59,7 @@ class Done:
     logins: int = 0
     files: int = 0
     held: int = 0
+    practices: int = 0
     log: Emptied = field(default_factory=Emptied)
 
 
@@ -77,7 +79,7 @@ class Shredder:
         self._clock = clock
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
-        """Once a day while this process leads."""
+        """Soon after this process begins to lead, then every night."""
         task = asyncio.create_task(self._run(), name="retention")
         yield
         task.cancel()
@@ -91,18 +93,21 @@ class Shredder:
                 await self.run_once(self._clock())
             except Exception:
                 logger.exception("records were not ended: it is tried again")
-            await asyncio.sleep(_EVERY_SECONDS)
+            await asyncio.sleep(seconds_to_night(self._clock()))
 
     async def run_once(self, now: datetime) -> Done:
         """End everything that is due in every organisation."""
         done = Done()
         async with self._database.read(EVERY_ORGANISATION) as session:
-            found = (await session.scalars(select(Organisation.id))).all()
+            found = await session.execute(select(Organisation.id, Organisation.is_training))
             terms = {
-                organisation: await load_terms(session, organisation) for organisation in found
+                organisation: terms_of(
+                    await load_terms(session, organisation), now, is_training=is_training
+                )
+                for organisation, is_training in found.all()
             }
-        for organisation, days in terms.items():
-            before = {kept: now - timedelta(days=days[kept]) for kept in Kept}
+        done.practices += await end_practices(self._database, now)
+        for organisation, before in terms.items():
             await self._end_visits(organisation, before[Kept.RECORD], now, done)
             await self._end_months(organisation, before[Kept.MESSAGES], now, done)
             await self._end_access(organisation, before[Kept.ACCESS], done)
@@ -111,8 +116,10 @@ class Shredder:
         done.files += await self._sweep_files(now)
         if done != Done():
             logger.info(
-                "records ended visits=%d months=%d logins=%d files=%d held=%d entries=%d",
+                "records ended visits=%d months=%d logins=%d files=%d held=%d entries=%d "
+                "practices=%d",
                 done.visits, done.months, done.logins, done.files, done.held, done.log.entries,
+                done.practices,
             )  # fmt: skip
         return done
 
