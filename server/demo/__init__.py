@@ -49,6 +49,7 @@ from server.keyring import Keyring, load_keyring
 from server.listen import Place, serve
 from server.models import Appointment, Clinic, Organisation, Phase, Source, User, Visit
 from server.models.ids import crockford
+from server.models.recording import RecordingPurpose
 from server.passwords import hash_password
 from server.phases import change_phase
 from server.sealed import open_identity, seal_codice_fiscale
@@ -248,6 +249,8 @@ def _organisation(body: Body) -> Organisation:
         street=body.street,
         postal_code=body.postal_code,
         city=body.city,
+        is_recording_allowed=True,
+        recording_purposes=list(RecordingPurpose),
     )
 
 

@@ -30,6 +30,7 @@ export class RecordingConsent {
   #url;
   #dialog = findHook("recording-consent", HTMLDialogElement);
   #ask = "";
+  #shown = "";
   #answered = "";
   #textHash = "";
 
@@ -42,6 +43,7 @@ export class RecordingConsent {
     session.on("room", (room) => this.#follow(findQuestion(room)));
     session.on("stopped", () => this.#follow(""));
     this.#dialog?.addEventListener("cancel", (event) => event.preventDefault());
+    this.#dialog?.addEventListener("close", () => this.#comeBack());
     onClick("recording-accept", () => this.#accept());
     onClick("recording-refuse", () => this.#refuse());
   }
@@ -67,8 +69,18 @@ export class RecordingConsent {
     say("recording-version", text.version);
     fillParagraphs("recording-paragraphs", text.paragraphs);
     this.#sayProblem("");
+    this.#shown = ask;
+    this.#show();
+  }
+
+  #show() {
     this.#dialog?.showModal();
     findHook("recording-sentence", HTMLElement)?.focus();
+  }
+
+  /** Browsers close a dialog whose `cancel` is prevented twice. */
+  #comeBack() {
+    if (this.#ask && this.#ask === this.#shown && this.#ask !== this.#answered) this.#show();
   }
 
   /**

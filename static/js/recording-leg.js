@@ -47,13 +47,14 @@ export function findLeg(room) {
 
 /**
  * @typedef {object} LegEvents
- * @property {boolean} reaching whether sound and picture arrive at the recorder, while they should
+ * @property {boolean} reaching false while a recording runs that this page's sound and picture do not reach
  */
 
 /** @extends {Emitter<LegEvents>} */
 export class RecordingLeg extends Emitter {
   #send;
   #key = "";
+  #isOn = false;
   /** @type {Wanted | null} */
   #wanted = null;
   /** @type {RTCIceServer[]} */
@@ -83,10 +84,11 @@ export class RecordingLeg extends Emitter {
   follow(room, iceServers, tracks) {
     const wanted = findLeg(room);
     const key = wanted ? `${room.epoch} ${wanted.generation} ${wanted.to}` : "";
+    this.#isOn = room.recording?.state === "on";
     this.#wanted = wanted;
     this.#iceServers = iceServers;
     this.#tracks = tracks;
-    if (!wanted) return this.close();
+    if (!wanted) return this.#hangUp();
     if (key !== this.#key) this.#begin(key);
     for (const transceiver of this.#connection?.getTransceivers() ?? []) this.#fill(transceiver);
     this.#tell();
@@ -120,11 +122,16 @@ export class RecordingLeg extends Emitter {
   }
 
   close() {
+    this.#isOn = false;
+    this.#hangUp();
+  }
+
+  #hangUp() {
     clearTimeout(this.#timer);
     this.#connection?.close();
     this.#connection = this.#wanted = null;
     this.#key = "";
-    this.emit("reaching", true);
+    this.#tell();
   }
 
   /** @param {string} key */
@@ -207,7 +214,6 @@ export class RecordingLeg extends Emitter {
   }
 
   #tell() {
-    const isWanted = this.#wanted?.isSending ?? false;
-    this.emit("reaching", !isWanted || this.#connection?.connectionState === "connected");
+    this.emit("reaching", !this.#isOn || this.#connection?.connectionState === "connected");
   }
 }
