@@ -44,6 +44,7 @@ NO_TICKET: Final = "no_ticket"
 _STATS_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 0.5
 """After a resume what was missed comes: until then nobody here knows whether all still agree."""
+_ASKED_WITHIN_SECONDS: Final = 15.0
 _MEMORY_BYTES: Final = 2**30
 
 Say = Callable[[RecorderWord], None]
@@ -71,22 +72,21 @@ class Recorder:
         )
         self._fold = Recording()
         self._settled_at = 0.0
+        self._was_asked = False
         self._has_begun = orders.began_at > 0
         key = TapeKey(orders.key, orders.key_id, orders.organisation, orders.visit_id)
         folder = Path(orders.tape_folder)
         self._deck = Deck(orders.endpoint, folder, key, self._may_keep, say, orders.parts)
         if self._has_begun:
             self._deck.origin -= time.time() - orders.began_at
-        self._jobs: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
+        self._jobs: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue()
 
     async def run(self) -> str:
         """Until the room ends it or the task is cancelled; returns why the room did."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = [
-                    tasks.create_task(work())
-                    for work in (self._deck.run, self._work, self._report, self._watch)
-                ]
+                works = (self._deck.run, self._work, self._report, self._watch, self._give_up)
+                helpers = [tasks.create_task(work()) for work in works]
                 reason = await self._client.run()
                 for helper in helpers:
                     helper.cancel()
@@ -95,8 +95,10 @@ class Recorder:
             await self._deck.close()
             self._say(self._deck.stats())
 
-    async def leave(self) -> None:
+    async def leave(self) -> bool:
+        """Whether the room has answered, so that ``run`` ends by itself."""
         await self._client.leave()
+        return self._client.is_over
 
     def take_ticket(self, ticket: str) -> None:
         self._tickets.put_nowait(ticket)
@@ -144,6 +146,10 @@ class Recorder:
             self._has_begun = True
             self._deck.origin = time.monotonic()
         self._deck.gate()
+        is_asked = self._fold.ask == self._ask
+        if self._was_asked and not is_asked:
+            self._jobs.put_nowait(self.leave)
+        self._was_asked = is_asked
 
     # ---- what takes time, one after another ------------------------------------------------
 
@@ -170,6 +176,12 @@ class Recorder:
         while True:
             job = await self._jobs.get()
             await job()
+
+    async def _give_up(self) -> None:
+        """The room that was to be recorded is no more: it knows nothing of this recording."""
+        await asyncio.sleep(_ASKED_WITHIN_SECONDS)
+        if not self._was_asked:
+            await self.leave()
 
     async def _report(self) -> None:
         while True:
@@ -209,8 +221,8 @@ async def serve() -> None:
         listening.cancel()
         say(Done(reason=running.result()))
         return
-    await recorder.leave()
-    running.cancel()
+    if not await recorder.leave():
+        running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     say(Done(reason=FINISHED))
 

@@ -103,6 +103,11 @@ class RoomClient:
         finally:
             self._over.set()
 
+    @property
+    def is_over(self) -> bool:
+        """The seat is given up: :meth:`run` has ended, or is ending."""
+        return self._over.is_set()
+
     def send(self, message: ClientMessage) -> None:
         """Once to the room, whatever happens to the line; its ``cseq`` is set here."""
         numbered = self._outbox.add(message)

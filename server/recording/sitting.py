@@ -184,7 +184,7 @@ class Sitting:
             recording_id=self._id,
             visit_id=self._visit_id,
             organisation=self._organisation,
-            key=key.key,
+            key=bytes(key.key),
             key_id=key.key_id,
             tape_folder=str(self._archivist.folder),
             began_at=row.began_at.timestamp() if row.began_at else 0.0,
