@@ -264,6 +264,7 @@ def _user(staff: Staff, organisation: Organisation, password_hash: str) -> User:
         given_name=staff.given_name,
         family_name=staff.family_name,
         code=staff.code,
+        is_facilitator=staff in (people.CLINICIAN, people.OTHER_CLINICIAN),
     )
 
 
