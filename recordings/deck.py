@@ -67,6 +67,7 @@ class Deck:
         self._ended = Counts()
         self._ended_packets = 0
         self._over: asyncio.Queue[RecorderLeg] = asyncio.Queue()
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def answer(self, participant: str, offer: str) -> str:
         """The answer to the offer of a new connection; the one before it ends.
@@ -87,10 +88,13 @@ class Deck:
         return answer
 
     async def drop(self, participant: str) -> None:
-        """The connection of this one is over."""
+        """The connection of this one is over; its tape is ended whoever stops waiting for it."""
         leg = self._legs.pop(participant, None)
         if leg is not None:
-            await self._end(leg)
+            ending = asyncio.create_task(self._end(leg))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.shield(ending)
 
     def gate(self) -> None:
         """Ask anew whose frames may be kept."""
@@ -112,6 +116,7 @@ class Deck:
         """All tapes are whole on the disk, as far as the disk lets them be."""
         for participant in list(self._legs):
             await self.drop(participant)
+        await asyncio.gather(*self._ending)
         self._executor.shutdown()
 
     def stats(self) -> Stats:

@@ -127,6 +127,14 @@ def find_beeps(file: bytes) -> list[float]:
     return _edges(loud)
 
 
+def find_lip_sync(file: bytes) -> float:
+    """By how many seconds the worst flash is off its beep; there is one. A file may end between
+    the two."""
+    beeps = find_beeps(file)
+    around = [at for at in find_flashes(file) if beeps[0] - 0.5 < at < beeps[-1] + 0.5]
+    return max(min(abs(flash - beep) for beep in beeps) for flash in around)
+
+
 def _edges(states: list[tuple[float, bool]]) -> list[float]:
     pairs = pairwise(states)
     return [at for (_, before), (at, after) in pairs if after and not before]

@@ -1,0 +1,288 @@
+"""The recorder: every frame that came is kept or accounted for, none without consent, and what a
+killed process leaves plays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aioice.ice
+import psutil
+import pytest
+
+from recordings.deck import Deck
+from recordings.finishing import Finished
+from recordings.guard import BadOffer
+from recordings.recorderwords import (
+    Done,
+    GapReason,
+    RecorderWord,
+    Stats,
+    TrackBegan,
+    TrackEnded,
+    Trouble,
+    TroubleOver,
+    TroubleReason,
+)
+from recordings.tapes import tracks_on_tape
+from signaling.messages import Closed
+from signaling.recordingevents import RecordingAnswered, RecordingStopped
+from tests.flashes import LoopTrack, find_beeps, find_flashes, find_lip_sync, flash_and_beep
+from tests.recordground import ASK, HERE, KEY, Sender, agree, recording, said, tell, until, visit
+from tests.test_sockets import House, build, house, make_log, valkey
+
+__all__ = ["build", "house", "make_log", "valkey"]
+
+LIP_SYNC_SECONDS = 0.08
+in_one_process = pytest.mark.parametrize("make_log", ["local"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **_: ["127.0.0.1"])
+
+
+@dataclass
+class Studio:
+    """A deck and what it says."""
+
+    folder: Path
+    deck: Deck
+    words: list[RecorderWord]
+    agreed: set[str] = field(default_factory=lambda: {"patient", "clinician"})
+
+    def agree(self, *participants: str) -> None:
+        self.agreed = set(participants)
+        self.deck.gate()
+
+    @property
+    def kept(self) -> int:
+        return self.deck.stats().kept
+
+    async def join(self, who: str, *tracks: LoopTrack) -> Sender:
+        sender = Sender.of(*(tracks or flash_and_beep()))
+        await sender.take(await self.deck.answer(who, await sender.offer()))
+        return sender
+
+    def file(self, number: int = 0) -> tuple[Finished, bytes]:
+        finished = Finished(self.folder, said(self.words, TrackBegan)[number].track, KEY)
+        return finished, b"".join(finished.pieces())
+
+
+@pytest.fixture
+async def studio(tmp_path: Path) -> AsyncIterator[Studio]:
+    words: list[RecorderWord] = []
+    deck = Deck(HERE, tmp_path, KEY, lambda who: who in studio.agreed, words.append, {})
+    studio = Studio(tmp_path, deck, words)
+    running = asyncio.create_task(deck.run())
+    yield studio
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await deck.close()
+
+
+def is_accounted(stats: Stats) -> bool:
+    return stats.frames == stats.kept + stats.unwanted + stats.useless
+
+
+# ---- what is kept ----------------------------------------------------------------------
+
+
+async def test_every_frame_is_kept_and_sound_and_picture_belong_together(studio: Studio) -> None:
+    sender = await studio.join("patient")
+    await until(lambda: studio.kept >= 300)
+    sent = sender.sent
+    await sender.close()
+    await studio.deck.close()
+
+    stats = studio.deck.stats()
+    assert stats.frames == stats.received, "each of these frames is one packet"
+    assert stats.frames == stats.kept
+    assert sent - 2 <= stats.kept <= sender.sent
+    [ended] = said(studio.words, TrackEnded)
+    finished, file = studio.file()
+    figures = finished.figures
+    assert (figures.frames, figures.packets) == (ended.frames, ended.packets)
+    assert figures.frames + figures.packets == stats.kept
+    assert (figures.gaps, figures.is_cut) == ([], False)
+    assert len(find_flashes(file)) >= 3
+    assert find_lip_sync(file) < LIP_SYNC_SECONDS
+
+
+async def test_nothing_is_kept_of_who_has_not_agreed(studio: Studio) -> None:
+    studio.agree("patient")
+    patient, clinician = await studio.join("patient"), await studio.join("clinician")
+    await until(lambda: studio.kept >= 50 and studio.deck.stats().unwanted >= 50)
+    await patient.close()
+    await clinician.close()
+    await studio.deck.close()
+
+    assert [word.participant for word in said(studio.words, TrackBegan)] == ["patient"]
+    assert tracks_on_tape(studio.folder) == [said(studio.words, TrackBegan)[0].track]
+    assert is_accounted(studio.deck.stats())
+
+
+async def test_a_pause_is_a_gap_and_what_follows_begins_with_a_whole_picture(
+    studio: Studio,
+) -> None:
+    sender = await studio.join("patient")
+    await until(lambda: studio.kept >= 100)
+    studio.agree()
+    before = studio.kept
+    await until(lambda: studio.deck.stats().unwanted >= 60)
+    assert studio.kept == before
+    studio.agree("patient")
+    await until(lambda: studio.kept >= before + 100)
+    await sender.close()
+    await studio.deck.close()
+
+    finished, file = studio.file()
+    [(start, end, reason)] = finished.figures.gaps
+    assert reason is GapReason.PAUSED
+    assert end - start > 500
+    assert find_lip_sync(file) < LIP_SYNC_SECONDS
+    assert is_accounted(studio.deck.stats())
+
+
+async def test_a_new_connection_is_a_new_part_that_says_when_it_began(studio: Studio) -> None:
+    first = await studio.join("patient")
+    await until(lambda: studio.kept >= 60)
+    second = await studio.join("patient")
+    await until(lambda: len(said(studio.words, TrackBegan)) == 2)
+    await until(lambda: studio.kept >= 120)
+    await first.close()
+    await second.close()
+    await studio.deck.close()
+
+    began, ended = said(studio.words, TrackBegan), said(studio.words, TrackEnded)
+    assert [word.part for word in began] == [0, 1]
+    assert began[1].offset_ms >= began[0].offset_ms + ended[0].duration_ms - 100
+    assert [word.track for word in ended] == [word.track for word in began]
+    for number in range(2):
+        assert studio.file(number)[0].figures.packets > 0
+
+
+async def test_a_late_camera_and_a_lone_voice_are_kept(studio: Studio) -> None:
+    sound, _ = flash_and_beep()
+    sender = await studio.join("clinician", sound)
+    await until(lambda: studio.kept >= 120)
+    await sender.close()
+    await studio.deck.close()
+
+    finished, file = studio.file()
+    assert finished.figures.frames == 0
+    assert len(find_beeps(file)) >= 1
+
+
+async def test_a_disk_that_fails_is_told_and_recording_goes_on_when_it_is_back(
+    studio: Studio,
+) -> None:
+    studio.folder.rmdir()
+    sender = await studio.join("patient")
+    await until(lambda: said(studio.words, Trouble))
+    assert said(studio.words, Trouble) == [Trouble(reason=TroubleReason.DISK_FAILED)]
+    assert studio.kept == 0
+
+    studio.folder.mkdir()
+    await until(lambda: said(studio.words, TroubleOver))
+    await until(lambda: studio.kept >= 100)
+    await sender.close()
+    await studio.deck.close()
+
+    finished, _ = studio.file()
+    assert finished.figures.packets > 0
+    assert is_accounted(studio.deck.stats())
+
+
+@pytest.mark.parametrize("kinds", [(), ("application",), ("audio", "audio"), ("audio", "text")])
+async def test_an_offer_that_our_page_does_not_make_is_refused(
+    studio: Studio, kinds: tuple[str, ...]
+) -> None:
+    sections = "".join(f"m={kind} 9 UDP/TLS/RTP/SAVPF 96\r\n" for kind in kinds)
+
+    with pytest.raises(BadOffer):
+        await studio.deck.answer("patient", f"v=0\r\n{sections}")
+    assert studio.deck.stats().connections == 0
+
+
+# ---- in the room, as a process ---------------------------------------------------------
+
+
+@in_one_process
+async def test_the_process_keeps_what_all_have_agreed_to_until_one_stops(
+    house: House, tmp_path: Path
+) -> None:
+    async with visit(house) as (bruno, anna), recording(house, tmp_path) as process:
+        await bruno.connect()
+        await asyncio.sleep(1)
+        assert tracks_on_tape(tmp_path) == [], "Anna was not asked yet"
+        await tell(house, RecordingAnswered(ask=ASK, participant="anna", accepted=True))
+        await anna.connect()
+        await until(lambda: len(tracks_on_tape(tmp_path)) == 2)
+        await asyncio.sleep(2)
+        assert psutil.Process(process.recorder.pid).memory_info().rss < 120 * 2**20
+        await tell(house, RecordingStopped(ask=ASK, participant="anna"))
+        await asyncio.sleep(1.5)
+        sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+        await asyncio.sleep(1.5)
+        assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == sizes
+
+    assert {word.participant for word in said(process.words, TrackBegan)} == {"anna", "bruno"}
+    assert len(said(process.words, TrackEnded)) == 2
+    assert process.words[-1] == Done(reason="left")
+    assert is_accounted(said(process.words, Stats)[-1])
+    for finished, file in process.files():
+        assert not finished.figures.is_cut
+        assert finished.figures.gaps == []
+        assert find_lip_sync(file) < LIP_SYNC_SECONDS
+
+
+@in_one_process
+async def test_a_killed_process_leaves_all_but_its_last_moments(
+    house: House, tmp_path: Path
+) -> None:
+    async with visit(house) as (bruno, anna), recording(house, tmp_path) as process:
+        await agree(house, bruno, anna)
+        await until(lambda: len(tracks_on_tape(tmp_path)) == 2)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.sleep(4)
+        os.kill(process.recorder.pid, signal.SIGKILL)
+        lived_ms = (loop.time() - began) * 1000
+
+    assert said(process.words, Done) == []
+    for finished, file in process.files():
+        assert finished.figures.is_cut
+        assert finished.figures.gaps[-1][2] is GapReason.CUT
+        assert finished.figures.duration_ms >= lived_ms - 2000
+        assert len(find_flashes(file)) >= 2
+
+
+@in_one_process
+async def test_the_process_ends_with_the_visit(house: House, tmp_path: Path) -> None:
+    async with visit(house) as (bruno, anna), recording(house, tmp_path) as process:
+        await agree(house, bruno, anna)
+        await until(lambda: len(tracks_on_tape(tmp_path)) == 2)
+        await tell(house, Closed(outcome="completed"))
+        await until(lambda: said(process.words, Done))
+
+    assert said(process.words, Done) == [Done(reason="closed")]
+    assert all(not finished.figures.is_cut for finished, _ in process.files())
+
+
+@in_one_process
+async def test_a_process_inherits_nothing_and_shows_its_key_to_nobody(
+    house: House, tmp_path: Path
+) -> None:
+    async with visit(house), recording(house, tmp_path) as process:
+        found = psutil.Process(process.recorder.pid)
+        await until(lambda: "recordings.recorder" in " ".join(found.cmdline()))
+
+        assert KEY.key_id not in " ".join(found.cmdline())
+        with suppress(psutil.AccessDenied):
+            assert found.environ() == {}
