@@ -15,6 +15,7 @@ from recordings.store import SealedFolder
 from server import (
     administration,
     agenda,
+    archive,
     attachments,
     booking,
     changes,
@@ -121,6 +122,7 @@ _FEATURES = (
     patientreport,
     openings,
     fse,
+    archive,
     quality,
     ratings,
     recording,

@@ -45,6 +45,7 @@ from tests.conftest import CARDIOLOGY, ROSA, Cast, MakeVisit, Team
 from tests.files import add_attachment
 from tests.reportvisits import add_signed_report
 from tests.test_admin_pages import add_event, add_message, add_run
+from tests.tracks import make_recording, make_track
 from tests.visitors import OWN_PAGE, Answer, Site, Visitor, site
 
 __all__ = ["site"]
@@ -125,6 +126,12 @@ STAFF: dict[str, set[str]] = {
     "GET /visits/{visit_id}/note/history": CLINICIAN,
     "GET /visits/{visit_id}/note/version": CLINICIAN,
     "GET /visits/{visit_id}/note/print": CLINICIAN,
+    "GET /recordings": CLINICIAN,
+    "GET /recordings/{recording_id}": CLINICIAN,
+    "POST /recordings/{recording_id}/view": CLINICIAN,
+    "GET /recordings/{recording_id}/player": CLINICIAN,
+    "GET /recordings/{recording_id}/tracks/{track_id}": CLINICIAN,
+    "POST /recordings/{recording_id}/export": CLINICIAN,
     "GET /figures": LOG_READERS,
     "GET /figures.csv": LOG_READERS,
     "GET /ratings": {"manager"},
@@ -249,7 +256,7 @@ FORM = {
 }  # fmt: skip
 NEEDS_MORE = (
     "/assign", "/correct", "/addendum", "/upload", "/admin/reconciliation", "/admin/retention",
-    "/admin/retention/holds", "/signature", "/view", "/export", "/training/scenarios/{scenario_id}",
+    "/admin/retention/holds", "/signature", "/view", "/export", "/view", "/export", "/training/scenarios/{scenario_id}",
 )  # fmt: skip
 """Forms that want something of their own: a 400 shows that one is in."""
 ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator")
@@ -266,6 +273,8 @@ NOTHING = dict.fromkeys(
         "phrase_id",
         "submission_id",
         "report_id",
+        "recording_id",
+        "track_id",
         "practice_id",
         "scenario_id",
     ),
@@ -308,6 +317,12 @@ async def make_objects(
     async with database.begin(visit.organisation_id) as session:
         session.add_all([template, phrase, practice, scenario])
     report_id = await add_signed_report(database, keyring, visit)
+    recording = make_recording(visit, datetime.now(UTC))
+    track = make_track(recording, "patient")
+    async with database.begin(visit.organisation_id) as session:
+        session.add(recording)
+        await session.flush()
+        session.add(track)
     return {
         "source_id": source.id,
         "message_id": message.id,
@@ -319,6 +334,8 @@ async def make_objects(
         "practice_id": practice.id,
         "scenario_id": scenario.id,
         "report_id": report_id,
+        "recording_id": recording.id,
+        "track_id": track.id,
         "submission_id": await add_refusal(database, visit, report_id),
     }
 

@@ -24,6 +24,8 @@ class What(StrEnum):
     NOTE = "note"
     FILE = "file"
     REPORT = "report"
+    RECORDING = "recording"
+    RECORDING_COPY = "recording_copy"
     NATIONAL_RECORD = "national_record"
     BOOKING = "booking"
     LOG = "log"
@@ -46,6 +48,8 @@ _SEEN: Final = {
     Act.REPORT_OPENED: What.REPORT,
     Act.REPORT_DOWNLOADED: What.REPORT,
     Act.REPORT_EXPORTED: What.REPORT,
+    Act.RECORDING_OPENED: What.RECORDING,
+    Act.RECORDING_EXPORTED: What.RECORDING_COPY,
     Act.FSE_PUBLISHED: What.NATIONAL_RECORD,
     Act.CUP_MESSAGE_OPENED: What.BOOKING,
     Act.LOG_READ: What.LOG,
