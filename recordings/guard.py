@@ -107,9 +107,10 @@ class AeadCertificate(RTCCertificate):
 class GuardedPeerConnection(RTCPeerConnection):
     """A leg of this server. It asks no STUN or TURN server: browsers come to it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, certificate: RTCCertificate | None = None) -> None:
+        """``certificate``: an :class:`AeadCertificate` that was shown before."""
         super().__init__(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
-        setattr(self, _CERTIFICATES, [AeadCertificate.generateCertificate()])
+        setattr(self, _CERTIFICATES, [certificate or AeadCertificate.generateCertificate()])
         self._endpoint = endpoint
 
     async def setLocalDescription(  # noqa: N802 - the name of the standard
