@@ -197,6 +197,8 @@ STAFF: dict[str, set[str]] = {
     "GET /fse": {"clinician", "manager"},
     "POST /fse/{submission_id}/retry": CLINICIAN,
     "GET /admin/phases": ADMINISTRATOR,
+    "GET /admin/recording": ADMINISTRATOR,
+    "POST /admin/recording": ADMINISTRATOR,
     "GET /admin/retention": ADMINISTRATOR,
     "GET /admin/privacy": ADMINISTRATOR,
     "GET /visits/{visit_id}/consents": {"clinician", "desk"},

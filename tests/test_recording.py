@@ -225,3 +225,27 @@ async def test_yes_needs_the_words_that_were_on_the_screen(
 
     assert (bad.status, none.status, good.status) == (400, 400, 200)
     assert (await told(database, visit))[1]["facts"]["language"] == "en"
+
+
+async def test_the_administrator_allows_it_and_forbids_it(
+    site: Site, cast: Cast, visit: Visit, clinician: Visitor, database: Database
+) -> None:
+    administrator = await site.staff(cast.toscana.administrator)
+    hash_ = await text_hash(database, visit)
+    asked = json.loads((await ask(clinician, visit, hash_)).text)["ask"]
+
+    saved = await administrator.post("/admin/recording", is_allowed="yes", purpose="teaching")
+    row = await load_row(database, visit)
+    none = await administrator.post("/admin/recording", is_allowed="yes")
+    page = await administrator.get("/admin/recording")
+    unknown = await administrator.post("/admin/recording", is_allowed="yes", purpose="fun")
+    shown = await clinician.get(f"/visits/{visit.id}/recording")
+    off = await administrator.post("/admin/recording")
+    hidden = await clinician.get(f"/visits/{visit.id}/recording")
+
+    assert (row.id, row.state, row.end_reason) == (asked, RecordingState.ENDED, "not_allowed")
+    assert (saved.status, none.status, unknown.status, off.status) == (303, 400, 400, 303)
+    assert "Scelga almeno uno scopo." in none.text
+    assert page.text.count("checked") == 2
+    assert [one["word"] for one in json.loads(shown.text)["purposes"]] == ["teaching"]
+    assert hidden.status == 409

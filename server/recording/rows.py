@@ -117,7 +117,7 @@ async def add_ask(
     session.add(recording)
     await session.flush()
     _add_consent(session, actor, recording, RecordingAnswer.ACCEPTED, text.hash, now)
-    facts: dict[str, Fact] = {"purpose": purpose.value} | _text_facts(text)
+    facts = _text_facts(text) | {"purpose": purpose.value}
     await _append_by(session, actor, recording, Act.RECORDING_ASKED, now, facts)
     return recording
 
