@@ -73,6 +73,7 @@ from server.mail.setup import delivery_of
 from server.middleware import add_security_headers, answer_errors, refuse_cross_site
 from server.pages import Pages
 from server.ready import READINESS, Readiness
+from server.retention.files import SealedFiles
 from server.retention.job import Shredder
 from server.sealed import ATTACHMENTS_FOLDER, open_recordings
 from server.sequencing.worker import Sequencer
@@ -223,7 +224,7 @@ def _add_workers(app: web.Application, mail: Delivery) -> None:
     workers.append(sequencer.lifetime)
     workers.append(app[recording.KEEPER].lifetime)
     workers.append(Summaries(database, app[KEYRING]).lifetime)
-    workers.append(Shredder(database, app[KEYRING], app[FILES], clock).lifetime)
+    workers.append(Shredder(database, app[KEYRING], SealedFiles.of(settings), clock).lifetime)
     app[LEADER] = Leader(lease_of(database, settings.data_dir), workers)
     app.cleanup_ctx.append(app[LEADER].lifetime)
 

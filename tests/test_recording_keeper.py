@@ -19,8 +19,7 @@ from server.db import Database
 from server.keyring import Keyring
 from server.models import Recording, RecordingState, RecordingTrack, TrackState, Visit, VisitState
 from server.recording import KEEPER
-from server.recording.tracks import TAPE_FOLDER
-from server.sealed import open_track
+from server.sealed import TAPE_FOLDER, open_track
 from server.services import LISTENING, RECORDINGS
 from signaling.messages import AnswerEvent, Offer, RoomEvent, Welcome
 from signaling.recording import Recording as Fold

@@ -6,15 +6,18 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import func, select, update
 
-from recordings.store import SealedFolder
+from recordings.s3 import S3Objects
+from recordings.store import SealedFolder, SealedStore
+from recordings.tapes import tape_path, tracks_on_tape
 from recordings.vault import SealBroken
 from server.audit import Act
 from server.auth import start_session
@@ -36,6 +39,8 @@ from server.models import (
     MessageState,
     Note,
     Patient,
+    Recording,
+    RecordingTrack,
     Report,
     Source,
     Submission,
@@ -44,6 +49,7 @@ from server.models import (
     VisitState,
 )
 from server.retention.erasure import hash_tombstone
+from server.retention.files import SealedFiles
 from server.retention.holds import HoldReason, lift_hold, place_hold
 from server.retention.job import Done, Shredder
 from server.sealed import (
@@ -55,11 +61,15 @@ from server.sealed import (
     open_message,
     seal_message,
     seal_resource,
+    track_place,
     write_attachment,
 )
+from server.settings import Settings
 from server.terms import DEFAULT_DAYS, load_terms, set_term
+from tests.bucket import S3Server, run_s3
 from tests.conftest import Cast, MakeVisit
 from tests.sealground import ALL_OPENERS, _fill_visit
+from tests.tracks import SEATS, add_recording, make_recording
 from tests.visitors import Site, site
 
 __all__ = ["site"]
@@ -74,9 +84,20 @@ def folder(data_dir: Path) -> SealedFolder:
     return SealedFolder(data_dir / ATTACHMENTS_FOLDER)
 
 
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with run_s3() as server:
+        yield server
+
+
 @pytest.fixture
-def shredder(database: Database, keyring: Keyring, folder: SealedFolder) -> Shredder:
-    return Shredder(database, keyring, folder, lambda: NOW)
+def files(data_dir: Path) -> SealedFiles:
+    return SealedFiles.of(Settings(data_dir=data_dir))
+
+
+@pytest.fixture
+def shredder(database: Database, keyring: Keyring, files: SealedFiles) -> Shredder:
+    return Shredder(database, keyring, files, lambda: NOW)
 
 
 class Records:
@@ -368,6 +389,144 @@ async def test_a_month_in_use_stays(
     assert (await shredder.run_once(NOW)).months == 0
 
 
+# ---- recordings --------------------------------------------------------------------------
+
+OVER = NOW - timedelta(days=DEFAULT_DAYS[Kept.RECORDING] + 1)
+
+
+async def add_recorded(
+    database: Database, keyring: Keyring, files: SealedFiles, visit: Visit, at: datetime
+) -> tuple[Recording, list[str]]:
+    """A recording with a track of each person in the store, and a tape that was left behind."""
+    contents = dict.fromkeys(SEATS, b"voce e immagine")
+    recording = await add_recording(database, keyring, files.recordings, visit, contents, at=at)
+    async with database.read(visit.organisation_id) as session:
+        of_it = RecordingTrack.recording_id == recording.id
+        tracks = list(await session.scalars(select(RecordingTrack.id).where(of_it)))
+    files.tapes.mkdir(exist_ok=True)
+    tape_path(files.tapes, tracks[0]).write_bytes(b"sealed")
+    return recording, tracks
+
+
+async def test_a_recording_ends_at_its_own_term_and_the_visit_stays(
+    database: Database, keyring: Keyring, records: Records, shredder: Shredder, files: SealedFiles
+) -> None:
+    visit = await records.add(OVER, ADA)
+    recording, tracks = await add_recorded(database, keyring, files, visit, OVER)
+    young, kept = await add_recorded(database, keyring, files, visit, NOW)
+
+    done = await shredder.run_once(NOW)
+
+    assert (done.recordings, done.visits, done.files) == (1, 0, 2)
+    assert files.recordings.names() == sorted(kept)
+    assert tracks_on_tape(files.tapes) == [kept[0]]
+    async with database.read(visit.organisation_id) as session:
+        for table in (Recording, RecordingTrack):
+            assert {row.id for row in await session.scalars(select(table))} <= {young.id, *kept}
+        place = track_place(recording, tracks[0], "content", 1)
+        with pytest.raises(Shredded):
+            await keyring.data_key(session, place)
+        entries = [json.loads(row.entry) for row in await session.scalars(select(LogEntry))]
+    (proof,) = [entry for entry in entries if entry["action"] == Act.KEY_SHREDDED]
+    assert proof["facts"]["owner"] == f"recording:{recording.id}"
+    assert (proof["facts"]["kept"], proof["facts"]["files"]) == ("recording", 2)
+    assert proof["visit"] == visit.id
+    assert await shredder.run_once(NOW) == Done()
+
+
+async def test_a_held_recording_stays_until_the_hold_is_lifted(
+    database: Database, keyring: Keyring, records: Records, shredder: Shredder, files: SealedFiles
+) -> None:
+    visit = await records.add(OVER, ADA)
+    _, tracks = await add_recorded(database, keyring, files, visit, OVER)
+    async with database.begin(visit.organisation_id) as session:
+        await place_hold(session, visit.id, HoldReason.LITIGATION, NOW)
+
+    assert (await shredder.run_once(NOW)).recordings == 0
+    assert files.recordings.names() == sorted(tracks)
+
+    async with database.begin(visit.organisation_id) as session:
+        await lift_hold(session, visit.id, NOW)
+    assert (await shredder.run_once(NOW)).recordings == 1
+    assert files.recordings.names() == []
+
+
+async def test_the_end_of_a_visit_is_the_end_of_its_recordings(
+    database: Database, keyring: Keyring, records: Records, shredder: Shredder, files: SealedFiles
+) -> None:
+    visit = await records.add(LONG_AGO, ADA)
+    recording, _ = await add_recorded(database, keyring, files, visit, NOW)
+
+    done = await shredder.run_once(NOW)
+
+    assert (done.visits, files.recordings.names(), tracks_on_tape(files.tapes)) == (1, [], [])
+    async with database.read(visit.organisation_id) as session:
+        assert await session.get(Recording, recording.id) is None
+        with pytest.raises(Shredded):
+            await keyring.data_key(session, track_place(recording, "0" * 16, "content", 1))
+
+
+async def test_a_refused_ask_leaves_no_key(
+    database: Database, records: Records, shredder: Shredder
+) -> None:
+    visit = await records.add(OVER, ADA)
+    recording = make_recording(visit, OVER)
+    async with database.begin(visit.organisation_id) as session:
+        session.add(recording)
+
+    assert (await shredder.run_once(NOW)).recordings == 1
+    async with database.read(visit.organisation_id) as session:
+        owners = select(DataKey.id).where(DataKey.owner == f"recording:{recording.id}")
+        assert await session.scalar(owners) is None
+
+
+async def test_tracks_and_tapes_without_a_row_are_swept_after_a_day(
+    database: Database, keyring: Keyring, records: Records, shredder: Shredder, files: SealedFiles
+) -> None:
+    visit = await records.add(NOW, ADA)
+    _, tracks = await add_recorded(database, keyring, files, visit, NOW)
+    for name in ("lost", "new"):
+        files.recordings.write(name, "0" * 16, bytes(32), b"", [b"content"])
+        tape_path(files.tapes, name).write_bytes(b"sealed")
+    yesterday = (NOW - timedelta(days=2)).timestamp()
+    for path in files.tapes.parent.rglob("lost*"):
+        os.utime(path, (yesterday, yesterday))
+
+    await shredder.run_once(NOW)
+
+    assert files.recordings.names() == sorted([*tracks, "new"])
+    assert tracks_on_tape(files.tapes) == sorted([tracks[0], "new"])
+
+
+async def test_a_store_that_does_not_answer_keeps_no_key_alive(
+    database: Database, keyring: Keyring, records: Records, files: SealedFiles, s3: S3Server
+) -> None:
+    visit = await records.add(OVER, ADA)
+    bucket = s3.make_bucket()
+    away = replace(bucket, endpoint="http://127.0.0.1:9")
+    there, gone = (
+        SealedFiles(files.attachments, SealedStore(S3Objects(each)), files.tapes)
+        for each in (bucket, away)
+    )
+    recording, tracks = await add_recorded(database, keyring, there, visit, OVER)
+
+    done = Done()
+    await Shredder(database, keyring, gone, lambda: NOW)._end_recordings(
+        visit.organisation_id, NOW - timedelta(days=1), NOW, done
+    )
+
+    assert (done.recordings, done.files) == (1, 0)
+    assert there.recordings.names() == sorted(tracks)
+    async with database.read(visit.organisation_id) as session:
+        with pytest.raises(Shredded):
+            await keyring.data_key(session, track_place(recording, tracks[0], "content", 1))
+        assert await there.sweep(session, -60) == 2
+    assert there.recordings.names() == []
+
+
+# ---- log-ins -----------------------------------------------------------------------------
+
+
 async def test_old_logins_end(database: Database, cast: Cast, shredder: Shredder) -> None:
     async with database.begin(EVERY_ORGANISATION) as session:
         await start_session(session, cast.toscana.clinician, NOW - timedelta(days=366))
@@ -464,7 +623,7 @@ async def test_commands_do_what_the_page_does(
     assert {line["organisation"]: line["record"] for line in lines} == {
         "ausl-emilia": 3650, "ausl-toscana": 1825,
     }  # fmt: skip
-    assert (await run("retention", "run"))[1].startswith("Ended: 1 visits, 0 months")
+    assert (await run("retention", "run"))[1].startswith("Ended: 1 visits, 0 recordings")
     assert (await count_rows(database, old))["note"] == 0
 
 

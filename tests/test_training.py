@@ -36,10 +36,11 @@ from server.models import (
     Visit,
 )
 from server.outbox import tell_cup
+from server.retention.files import SealedFiles
 from server.retention.job import Shredder
 from server.retention.night import seconds_to_night
 from server.sealed import open_identity
-from server.services import FILES
+from server.services import SETTINGS
 from server.training.ground import CODE, Begun, begin_practice
 from server.training.library import load_own
 from server.training.scenario import (
@@ -394,7 +395,8 @@ async def test_the_night_ends_practices_and_destroys_their_keys(
     today = await begin(database, keyring, cast.toscana.clinician, NOW)
     ground = await load_ground(database)
 
-    done = await Shredder(database, keyring, site.app[FILES], lambda: NOW).run_once(NOW)
+    files = SealedFiles.of(site.app[SETTINGS])
+    done = await Shredder(database, keyring, files, lambda: NOW).run_once(NOW)
 
     assert (done.visits, done.practices) == (1, 1)
     own = await site.staff(cast.toscana.clinician)

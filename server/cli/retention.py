@@ -10,16 +10,15 @@ from pathlib import Path
 import click
 from sqlalchemy import select
 
-from recordings.store import SealedFolder
 from server import admin
 from server.cli.common import data_option, json_option, run
 from server.db import EVERY_ORGANISATION
 from server.errors import CommandFailed, NotFound
 from server.keyring import load_keyring
 from server.models import Kept, LegalHold, Organisation
+from server.retention.files import SealedFiles
 from server.retention.holds import HoldReason, lift_hold, load_holds, place_hold
 from server.retention.job import Done, Shredder
-from server.sealed import ATTACHMENTS_FOLDER
 from server.settings import Settings, load_settings
 from server.terms import load_terms, set_term
 
@@ -83,9 +82,10 @@ def retention_run(data_dir: Path | None) -> None:
     """End now what has come to its term; the server does the same once a day."""
     done = run(_run_once(load_settings(data_dir)))
     click.echo(
-        f"Ended: {done.visits} visits, {done.months} months of messages, {done.logins} log-ins and "
-        f"devices, {done.log.entries} entries of the log and {done.log.values} of its personal "
-        f"values; {done.files} files deleted. Held: {done.held} visits."
+        f"Ended: {done.visits} visits, {done.recordings} recordings, {done.months} months of "
+        f"messages, {done.logins} log-ins and devices, {done.log.entries} entries of the log and "
+        f"{done.log.values} of its personal values; {done.files} files deleted. "
+        f"Held: {done.held} visits."
     )
     if done.log.held:
         click.echo(f"Held of the log: {done.log.held} entries.")
@@ -93,9 +93,8 @@ def retention_run(data_dir: Path | None) -> None:
 
 async def _run_once(settings: Settings) -> Done:
     async with admin.open_database(settings) as database:
-        folder = SealedFolder(settings.data_dir / ATTACHMENTS_FOLDER)
-        keyring = load_keyring(settings.data_dir)
-        shredder = Shredder(database, keyring, folder, lambda: datetime.now(UTC))
+        keyring, files = load_keyring(settings.data_dir), SealedFiles.of(settings)
+        shredder = Shredder(database, keyring, files, lambda: datetime.now(UTC))
         return await shredder.run_once(datetime.now(UTC))
 
 

@@ -35,10 +35,7 @@ async def shred_visit(
 
     :raises Held: a legal hold of the visit is not lifted.
     """
-    await session.execute(select(Visit.id).where(Visit.id == visit.id).with_for_update())
-    hold = select(LegalHold.id).where(LegalHold.visit_id == visit.id, LegalHold.lifted_at.is_(None))
-    if await session.scalar(hold.limit(1)) is not None:
-        raise Held(f"A legal hold of the visit {visit.id} runs: nothing of it is shredded")
+    await refuse_held(session, visit.id)
     key_id = await _bury(keyring, session, visit.organisation_id, visit_owner(visit.id), now)
     if key_id is None:
         return False
@@ -46,6 +43,17 @@ async def shred_visit(
     entry = Entry(now, Act.KEY_SHREDDED, role, actor=actor, visit=visit.id, facts={"key": key_id})
     await append(session, visit.organisation_id, entry)
     return True
+
+
+async def refuse_held(session: AsyncSession, visit_id: str) -> None:
+    """Nobody places a hold on the visit before this transaction ends.
+
+    :raises Held: a legal hold of it is not lifted.
+    """
+    await session.execute(select(Visit.id).where(Visit.id == visit_id).with_for_update())
+    hold = select(LegalHold.id).where(LegalHold.visit_id == visit_id, LegalHold.lifted_at.is_(None))
+    if await session.scalar(hold.limit(1)) is not None:
+        raise Held(f"A legal hold of the visit {visit_id} runs: nothing of it is shredded")
 
 
 async def shred_owner(

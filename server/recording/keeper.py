@@ -22,7 +22,8 @@ from server.db import EVERY_ORGANISATION
 from server.models import Recording
 from server.recording.rows import LIVE
 from server.recording.sitting import Sitting
-from server.recording.tracks import TAPE_FOLDER, Archivist
+from server.recording.tracks import Archivist
+from server.sealed import TAPE_FOLDER
 from server.services import DATABASE, KEYRING, LISTENING, RECORDINGS, SETTINGS
 
 LOOK_SECONDS: Final = 2.0

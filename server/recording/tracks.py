@@ -10,7 +10,6 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from recordings.finishing import Figures, Finished
 from recordings.store import SealedStore
@@ -20,9 +19,6 @@ from server.keyring import Keyring
 from server.models import Recording, RecordingTrack, TrackState
 from server.recording.rows import load_tracks
 from server.sealed import track_place
-
-TAPE_FOLDER: Final = "recordings-tape"
-"""In the data folder."""
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The end of one record: of a visit, of a month of CUP's messages.
+"""The end of one record: of a visit, of a recording, of a month of CUP's messages.
 
 Each in one transaction with the line that proves it: what was deleted, the id of the destroyed key
 and the SHA-256 of its tombstone (:func:`hash_tombstone`). Sealed bytes that must not be empty are
@@ -18,7 +18,7 @@ from sqlalchemy.orm import joinedload
 from server.audit import Act, ActorRole, Entry, Fact, append
 from server.db import OrganisationId, count_changed
 from server.keyring import Keyring, visit_owner
-from server.keys.shredding import shred_owner, shred_visit
+from server.keys.shredding import refuse_held, shred_owner, shred_visit
 from server.models import (
     ERASED_BYTES,
     Appointment,
@@ -32,11 +32,15 @@ from server.models import (
     Note,
     PatientIdentifier,
     Rating,
+    Recording,
+    RecordingConsent,
+    RecordingTrack,
     Report,
     ReportCode,
     Submission,
     Visit,
 )
+from server.sealed import recording_owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,18 @@ class Month:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Sealed files that are to be deleted once the transaction is committed, by their names."""
+
+    attachments: list[str]
+    tracks: list[str]
+
+
 async def erase_visit(
     keyring: Keyring, session: AsyncSession, visit_id: str, now: datetime
-) -> list[str]:
-    """End the record of a visit; returns the names of the files to delete once this is committed.
+) -> Left:
+    """End the record of a visit, its recordings with it.
 
     :raises Held: a legal hold runs (:mod:`server.keys.shredding`).
     """
@@ -63,13 +75,47 @@ async def erase_visit(
     files = list(
         await session.scalars(select(Attachment.id).where(Attachment.visit_id == visit_id))
     )
+    tracks: list[str] = []
+    for recording in await session.scalars(select(Recording).where(Recording.visit_id == visit_id)):
+        tracks += await _erase_recording(keyring, session, recording, now)
     facts: dict[str, Fact] = {"kept": "record", "files": len(files)}
     facts |= await _delete_rows(session, visit_id)
     visit.sealed_eligibility = visit.appointment.sealed_justification = None
     await _erase_appointment(keyring, session, visit, now)
     facts["patient"] = await _erase_patient(keyring, session, visit, now)
     await _prove(session, visit.organisation_id, visit_owner(visit_id), facts, now, visit_id)
-    return files
+    return Left(files, tracks)
+
+
+async def erase_recording(
+    keyring: Keyring, session: AsyncSession, recording_id: str, now: datetime
+) -> Left:
+    """End one recording; that there was one stays in the session log.
+
+    :raises Held: a legal hold of its visit runs.
+    """
+    recording = await session.get_one(Recording, recording_id)
+    await refuse_held(session, recording.visit_id)
+    return Left([], await _erase_recording(keyring, session, recording, now))
+
+
+async def _erase_recording(
+    keyring: Keyring, session: AsyncSession, recording: Recording, now: datetime
+) -> list[str]:
+    """Its rows and its key, where one was made; returns the names of its files."""
+    of_it = RecordingTrack.recording_id == recording.id
+    tracks = list(await session.scalars(select(RecordingTrack.id).where(of_it)))
+    await session.execute(delete(RecordingTrack).where(of_it))
+    await session.execute(
+        delete(RecordingConsent).where(RecordingConsent.recording_id == recording.id)
+    )
+    await session.execute(delete(Recording).where(Recording.id == recording.id))
+    organisation, owner = OrganisationId(recording.organisation_id), recording_owner(recording.id)
+    if await session.scalar(select(DataKey.id).where(DataKey.owner == owner)) is not None:
+        await shred_owner(keyring, session, organisation, owner, now)
+        facts: dict[str, Fact] = {"kept": "recording", "files": len(tracks)}
+        await _prove(session, organisation, owner, facts, now, recording.visit_id)
+    return tracks
 
 
 async def _delete_rows(session: AsyncSession, visit_id: str) -> dict[str, Fact]:

@@ -18,14 +18,12 @@ from aiohttp import web
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recordings.store import SealedFolder
 from server.db import EVERY_ORGANISATION, Database, OrganisationId, count_changed
 from server.keyring import Keyring
 from server.keys.shredding import Held
 from server.models import (
     ERASED_BYTES,
     Appointment,
-    Attachment,
     DataKey,
     Device,
     InboxMessage,
@@ -33,10 +31,12 @@ from server.models import (
     LegalHold,
     MessageState,
     Organisation,
+    Recording,
     UserSession,
     Visit,
 )
-from server.retention.erasure import Month, erase_month, erase_visit
+from server.retention.erasure import Month, erase_month, erase_recording, erase_visit
+from server.retention.files import SealedFiles
 from server.retention.logs import Emptied, LogTerms, erase_entries
 from server.retention.night import end_practices, seconds_to_night, terms_of
 from server.terms import load_terms
@@ -55,6 +55,7 @@ class Done:
     """What one turn ended; ``held`` visits are over their term and under a legal hold."""
 
     visits: int = 0
+    recordings: int = 0
     months: int = 0
     logins: int = 0
     files: int = 0
@@ -70,12 +71,12 @@ class Shredder:
         self,
         database: Database,
         keyring: Keyring,
-        folder: SealedFolder,
+        files: SealedFiles,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._keyring = keyring
-        self._folder = folder
+        self._files = files
         self._clock = clock
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
@@ -108,18 +109,19 @@ class Shredder:
             }
         done.practices += await end_practices(self._database, now)
         for organisation, before in terms.items():
+            await self._end_recordings(organisation, before[Kept.RECORDING], now, done)
             await self._end_visits(organisation, before[Kept.RECORD], now, done)
             await self._end_months(organisation, before[Kept.MESSAGES], now, done)
             await self._end_access(organisation, before[Kept.ACCESS], done)
             terms_of_log = LogTerms(before[Kept.LOG], before[Kept.LOG_ACCESS])
             done.log.add(await erase_entries(self._database, organisation, terms_of_log, now))
-        done.files += await self._sweep_files(now)
+        done.files += await self._sweep_files()
         if done != Done():
             logger.info(
                 "records ended visits=%d months=%d logins=%d files=%d held=%d entries=%d "
-                "practices=%d",
+                "practices=%d recordings=%d",
                 done.visits, done.months, done.logins, done.files, done.held, done.log.entries,
-                done.practices,
+                done.practices, done.recordings,
             )  # fmt: skip
         return done
 
@@ -132,12 +134,11 @@ class Shredder:
             for visit_id in visits:
                 try:
                     async with self._database.begin(organisation) as session:
-                        files = await erase_visit(self._keyring, session, visit_id, now)
+                        left = await erase_visit(self._keyring, session, visit_id, now)
                 except Held:
                     done.held += 1
                     continue
-                for name in files:
-                    done.files += await asyncio.to_thread(self._folder.delete, name)
+                done.files += await self._files.delete(left)
                 done.visits += 1
 
     async def _find_visits(
@@ -186,15 +187,24 @@ class Shredder:
             ):
                 done.logins += await count_changed(session, statement)
 
-    async def _sweep_files(self, now: datetime) -> int:
-        """Files whose row is gone, because a process was killed between the two."""
-        names = await asyncio.to_thread(self._folder.names_older_than, _UNFINISHED_SECONDS)
+    async def _end_recordings(
+        self, organisation: OrganisationId, before: datetime, now: datetime, done: Done
+    ) -> None:
+        due = select(Recording.id).where(Recording.asked_at < before, ~_is_held(Recording.visit_id))
+        async with self._database.read(organisation) as session:
+            found = (await session.scalars(due.order_by(Recording.id))).all()
+        for recording_id in found:
+            try:
+                async with self._database.begin(organisation) as session:
+                    left = await erase_recording(self._keyring, session, recording_id, now)
+            except Held:
+                continue  # since it was found
+            done.files += await self._files.delete(left)
+            done.recordings += 1
+
+    async def _sweep_files(self) -> int:
         async with self._database.read(EVERY_ORGANISATION) as session:
-            known = set(await session.scalars(select(Attachment.id)))
-        lost = [name for name in names if name not in known]
-        for name in lost:
-            await asyncio.to_thread(self._folder.delete, name)
-        return len(lost) + await asyncio.to_thread(self._folder.sweep, _UNFINISHED_SECONDS)
+            return await self._files.sweep(session, _UNFINISHED_SECONDS)
 
 
 def _month_of(organisation: OrganisationId, owner: str) -> Month:

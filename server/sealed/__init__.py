@@ -66,6 +66,7 @@ from server.sealed.report import (
 )
 from server.sealed.tracks import (
     RECORDINGS_FOLDER,
+    TAPE_FOLDER,
     open_recordings,
     open_track,
     recording_owner,
@@ -89,6 +90,7 @@ __all__ = [
     "DIGEST_PREFIX",
     "NATIONAL_SECTIONS",
     "RECORDINGS_FOLDER",
+    "TAPE_FOLDER",
     "AddressParts",
     "Answers",
     "AttachmentWords",

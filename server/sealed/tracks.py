@@ -21,6 +21,8 @@ from server.settings import Settings
 
 RECORDINGS_FOLDER: Final = Path("store") / "recordings"
 """In the data folder; each file is named by the id of its track."""
+TAPE_FOLDER: Final = "recordings-tape"
+"""In the data folder; what is recorded until it is in the store (``recordings.tapes``)."""
 
 
 @dataclass(frozen=True, slots=True)
