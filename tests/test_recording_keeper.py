@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -156,17 +157,21 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(
-    site: Site, cast: Cast, make_visit: MakeVisit, database: Database
-) -> AsyncIterator[Scene]:
-    await allow(database, cast, ["care"])
+async def scene(site: Site, cast: Cast, make_visit: MakeVisit) -> AsyncIterator[Scene]:
+    async with staged(site, cast, make_visit) as scene:
+        yield scene
+
+
+@asynccontextmanager
+async def staged(site: Site, cast: Cast, make_visit: MakeVisit) -> AsyncIterator[Scene]:
+    await allow(site.database, cast, ["care"])
     visit = await make_visit(cast.toscana, state=VisitState.IN_VISIT)
-    await consent(database, visit)
+    await consent(site.database, visit)
     clinician = await site.staff(cast.toscana.clinician)
     anna = Person(site, await site.patient(visit), f"/v/{visit.locator}")
     doctor = Person(site, clinician, f"/visits/{visit.id}")
     await until(lambda: len(anna.pages) == len(doctor.pages) == 2)
-    answer = await ask(clinician, visit, await text_hash(database, visit))
+    answer = await ask(clinician, visit, await text_hash(site.database, visit))
     yield Scene(site, visit, anna, doctor, json.loads(answer.text)["ask"])
     await anna.close()
     await doctor.close()
@@ -260,3 +265,32 @@ async def test_a_disk_that_fails_is_told_and_so_is_its_recovery(
 
     assert shown is not None
     assert shown.reason == "disk_failed"
+
+
+async def test_after_a_restart_of_the_server_nothing_goes_on_by_itself(
+    database: Database,
+    database_url: str,
+    data_dir: Path,
+    keyring: Keyring,
+    cast: Cast,
+    make_visit: MakeVisit,
+) -> None:
+    place = (database, database_url, data_dir)
+    async with (
+        open_site(*place, media_address="127.0.0.1") as site,
+        staged(site, cast, make_visit) as scene,
+    ):
+        await scene.agree()
+        await scene.send()
+        await scene.wait_for_tracks(2)
+        await asyncio.sleep(KEPT_SECONDS)
+        before, _ = await scene.load()
+        await site.app[KEEPER].stop()
+    async with open_site(*place, media_address="127.0.0.1") as site:
+        scene.site = site
+        row, tracks = await scene.wait_for_store()
+
+    assert before.state is RecordingState.ON
+    assert (row.state, row.end_reason) == (RecordingState.ENDED, "log_lost")
+    assert [track.state for track in tracks] == [TrackState.KEPT] * 2
+    assert tapes(data_dir) == []

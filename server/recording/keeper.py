@@ -52,9 +52,13 @@ class Keeper:
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Look again and again what is to be kept; end every process in the end."""
-        looking = asyncio.create_task(self._look_on(app))
+        self._looking = asyncio.create_task(self._look_on(app))
         yield
-        kept = [looking, *self._kept.values()]
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End every process; what is live goes on where somebody else leads."""
+        kept = [self._looking, *self._kept.values()]
         for task in kept:
             task.cancel()
         await asyncio.gather(*kept, return_exceptions=True)

@@ -110,7 +110,10 @@ class VisitHooks:
         await append(session, self._organisations[room_id], entry)
 
     def _entry(self, room_id: str, event: RoomEvent) -> Entry | None:
+        """What the recorder does is told by ``server.recording``."""
         match event:
+            case Joined() | Returned() | Away() | Gone() if event.participant == RECORDER_SEAT:
+                return None
             case Joined(participant=who):
                 seen = self._seen.setdefault(room_id, set())
                 is_back = who in seen
@@ -135,8 +138,7 @@ class VisitHooks:
     def _room_entry(
         self, room_id: str, act: Act, who: str, facts: dict[str, Fact] | None = None
     ) -> Entry:
-        role = ActorRole.SYSTEM if who == RECORDER_SEAT else ActorRole(who)
-        return Entry(self._next_time(), act, role, "", room_id, facts or {})
+        return Entry(self._next_time(), act, ActorRole(who), "", room_id, facts or {})
 
     def _next_time(self) -> datetime:
         """The time of a row: a millisecond after the one before when the clock has not moved, so
