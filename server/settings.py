@@ -117,6 +117,13 @@ class Settings(BaseSettings):
         description="How many synthetic patients of practice visits one process runs at once; "
         "others are asked to wait.",
     )
+    recordings_at_once: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        description="How many visits are recorded at once, each by a process with up to 120 MB and "
+        "an eighth of a core; who asks for another one is told to try later.",
+    )
     files_max_mb: int = Field(
         default=20,
         ge=1,

@@ -249,3 +249,22 @@ async def test_the_administrator_allows_it_and_forbids_it(
     assert page.text.count("checked") == 2
     assert [one["word"] for one in json.loads(shown.text)["purposes"]] == ["teaching"]
     assert hidden.status == 409
+
+
+async def test_only_as_many_as_the_machine_is_good_for(
+    cast: Cast,
+    make_visit: MakeVisit,
+    visit: Visit,
+    database: Database,
+    database_url: str,
+    data_dir: Path,
+    keyring: Keyring,
+) -> None:
+    other = await make_visit(cast.toscana, state=VisitState.IN_VISIT)
+    hash_ = await text_hash(database, visit)
+    place = (database, database_url, data_dir)
+    async with open_site(*place, has_workers=False, recordings_at_once=1) as site:
+        clinician = await site.staff(cast.toscana.clinician)
+        answers = [await ask(clinician, one, hash_) for one in (visit, other)]
+
+    assert [answer.status for answer in answers] == [200, 429]

@@ -18,11 +18,19 @@ from sqlalchemy import select
 from recordings.roomclient import UNNUMBERED, RoomClient
 from server.db import Database
 from server.keyring import Keyring
-from server.models import Recording, RecordingState, RecordingTrack, TrackState, Visit, VisitState
+from server.models import (
+    Outcome,
+    Recording,
+    RecordingState,
+    RecordingTrack,
+    TrackState,
+    Visit,
+    VisitState,
+)
 from server.recording import KEEPER
 from server.sealed import TAPE_FOLDER, open_track
-from server.services import LISTENING, RECORDINGS
-from signaling.messages import AnswerEvent, Offer, RoomEvent, Welcome
+from server.services import HUB, LISTENING, RECORDINGS
+from signaling.messages import AnswerEvent, Closed, Offer, RoomEvent, Welcome
 from signaling.recording import Recording as Fold
 from signaling.recordingevents import RecordingState as State
 from tests.conftest import Cast, MakeVisit
@@ -294,3 +302,15 @@ async def test_after_a_restart_of_the_server_nothing_goes_on_by_itself(
     assert (row.state, row.end_reason) == (RecordingState.ENDED, "log_lost")
     assert [track.state for track in tracks] == [TrackState.KEPT] * 2
     assert tapes(data_dir) == []
+
+
+async def test_the_end_of_the_visit_is_the_end_of_the_recording(scene: Scene) -> None:
+    await scene.agree()
+    await until(lambda: "recorder" in scene.anna.pages)
+    async with scene.site.database.begin(scene.visit.organisation_id) as session:
+        visit = await session.get_one(Visit, scene.visit.id)
+        visit.state, visit.outcome = VisitState.ENDED, Outcome.COMPLETED
+    await scene.site.app[HUB].publish(scene.visit.id, Closed(outcome="completed"))
+    row, _ = await scene.wait_for_store()
+
+    assert (row.state, row.end_reason) == (RecordingState.ENDED, "closed")

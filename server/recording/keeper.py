@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from server.recording.rows import LIVE
 from server.recording.sitting import Sitting
 from server.recording.tracks import Archivist
 from server.sealed import TAPE_FOLDER
-from server.services import DATABASE, KEYRING, LISTENING, RECORDINGS, SETTINGS
+from server.services import CLOCK, DATABASE, KEYRING, LISTENING, RECORDINGS, SETTINGS
 
 LOOK_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 30.0
@@ -40,6 +41,8 @@ class Keeper:
         self._woken = asyncio.Event()
         self._kept: dict[str, asyncio.Task[None]] = {}
         self._sittings: dict[str, Sitting] = {}
+        self._began: datetime | None = None
+        """Rooms that are in the memory of a process end with it."""
 
     def wake(self) -> None:
         """Something was written about a recording."""
@@ -52,6 +55,8 @@ class Keeper:
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Look again and again what is to be kept; end every process in the end."""
+        if self._began is None and not app[SETTINGS].valkey_url:
+            self._began = app[CLOCK]()
         self._looking = asyncio.create_task(self._look_on(app))
         yield
         await self.stop()
@@ -64,21 +69,18 @@ class Keeper:
         await asyncio.gather(*kept, return_exceptions=True)
 
     async def _look_on(self, app: web.Application) -> None:
-        is_first = not app[SETTINGS].valkey_url
         await app[LISTENING].wait()
         while True:
             self._woken.clear()
             try:
-                await self._look(app, is_lost=is_first)
-                is_first = False
+                await self._look(app)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 logger.warning("recordings are not looked at: %s", type(error).__name__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._woken.wait()
 
-    async def _look(self, app: web.Application, *, is_lost: bool) -> None:
-        """``is_lost``: the rooms were in the memory of a process that is no more."""
+    async def _look(self, app: web.Application) -> None:
         query = select(Recording).where(
             or_(Recording.state.in_(LIVE), Recording.is_copied.is_(False))
         )
@@ -89,19 +91,19 @@ class Keeper:
             if sitting is not None and recording.state not in LIVE:
                 sitting.finish()
             if recording.id not in self._kept:
-                task = asyncio.create_task(self._keep(app, recording, is_lost=is_lost))
+                task = asyncio.create_task(self._keep(app, recording))
                 self._kept[recording.id] = task
                 task.add_done_callback(partial(self._forget, recording.id))
 
     def _forget(self, recording_id: str, task: asyncio.Task[None]) -> None:
         del self._kept[recording_id]
 
-    async def _keep(self, app: web.Application, recording: Recording, *, is_lost: bool) -> None:
+    async def _keep(self, app: web.Application, recording: Recording) -> None:
         """One recording from its ask to the store."""
         archivist = Archivist(app[DATABASE], app[KEYRING], app[RECORDINGS], _folder_of(app))
         sitting = self._sittings[recording.id] = Sitting(app, recording, archivist)
         try:
-            if is_lost:
+            if self._began is not None and recording.asked_at < self._began:
                 await sitting.end_live("log_lost")
             elif recording.state in LIVE:
                 await sitting.run()

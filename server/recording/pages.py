@@ -3,19 +3,22 @@ is kept; a browser that missed the room's word gets it with the next ``welcome``
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from aiohttp import web
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.auth import Actor, actor_of
 from server.bodies import read_body
-from server.errors import Conflict, InvalidInput
+from server.db import EVERY_ORGANISATION
+from server.errors import Conflict, InvalidInput, TooManyAttempts
 from server.models import Kept, Organisation, Recording, RecordingAnswer, RecordingPurpose
 from server.pages import json_response
 from server.recording.keeper import KEEPER
 from server.recording.rows import (
+    LIVE,
     add_answer,
     add_ask,
     allowed_purposes,
@@ -25,11 +28,12 @@ from server.recording.rows import (
     seat_of,
 )
 from server.recording.texts import RecordingText, find_text, purpose_label, recording_text
-from server.services import DATABASE, HUB, PAGES, now_of
+from server.services import DATABASE, HUB, PAGES, SETTINGS, now_of
 from server.terms import load_terms
 from signaling.messages import RoomEvent
 from signaling.recordingevents import RecordingAnswered, RecordingAsked, RecordingStopped
 
+_FULL_SECONDS: Final = 60
 _Short = Annotated[str, msgspec.Meta(max_length=64)]
 
 
@@ -76,6 +80,8 @@ async def ask(request: web.Request) -> web.StreamResponse:
     """The clinician asks whether the visit may be recorded."""
     actor, now = actor_of(request), now_of(request)
     form = await read_body(request, AskForm)
+    if await _is_full(request):
+        raise TooManyAttempts(_FULL_SECONDS)
     async with request.app[DATABASE].begin(actor.organisation) as session:
         visit = await hold_visit(session, actor, request.match_info["visit_id"])
         organisation = await session.get_one(Organisation, actor.organisation)
@@ -125,6 +131,14 @@ async def stop(request: web.Request) -> web.StreamResponse:
         await add_answer(session, actor, recording, RecordingAnswer.STOPPED, None, now)
     await _tell(request, recording, RecordingStopped(ask=recording.id, participant=seat_of(actor)))
     return json_response({})
+
+
+async def _is_full(request: web.Request) -> bool:
+    """Whether as many visits are recorded as the machine is good for."""
+    count = select(func.count()).select_from(Recording).where(Recording.state.in_(LIVE))
+    async with request.app[DATABASE].read(EVERY_ORGANISATION) as session:
+        live = await session.scalar(count)
+    return (live or 0) >= request.app[SETTINGS].recordings_at_once
 
 
 def _shown(text: RecordingText) -> dict[str, object]:
