@@ -54,6 +54,7 @@ export class RecordingConsent {
     this.#ask = ask;
     this.#dialog?.close();
     if (ask && ask !== this.#answered) this.#open(ask);
+    else this.#answered = "";
   }
 
   /** @param {string} ask */
@@ -98,7 +99,7 @@ export class RecordingConsent {
     this.#disable(true);
     try {
       await post(`${this.#url}/answer`, { ask, is_accepted: true, text_hash: this.#textHash });
-      this.#close(ask);
+      if (ask === this.#ask) this.#close();
     } catch {
       this.#sayProblem(_("It was not sent: the line is weak. Try again, please."));
     }
@@ -108,7 +109,7 @@ export class RecordingConsent {
   /** Nothing is recorded in the meantime, also when the line is down just now. */
   async #refuse() {
     const ask = this.#ask;
-    this.#close(ask);
+    this.#close();
     const body = { ask, is_accepted: false, text_hash: this.#textHash };
     for (let left = SAY_NO_TIMES; left > 0 && ask === this.#ask; left--) {
       if (await post(`${this.#url}/answer`, body).catch(() => null)) return;
@@ -116,9 +117,9 @@ export class RecordingConsent {
     }
   }
 
-  /** @param {string} ask */
-  #close(ask) {
-    this.#answered = ask;
+  /** The room says what follows; until then this ask is not put again. */
+  #close() {
+    this.#answered = this.#ask;
     this.#dialog?.close();
   }
 

@@ -5,6 +5,7 @@ import { applyEvent, roomFromWelcome } from "../../static/js/fold.js";
 import { findQuestion } from "../../static/js/recording-consent.js";
 import { findLeg } from "../../static/js/recording-leg.js";
 import { changeWords, standingWords } from "../../static/js/recording-words.js";
+import { badgeWords } from "../../static/js/verify-view.js";
 
 const OFF = { microphone: true, camera: true, screen: false };
 const person = (participant, generation, state = "connected") => ({
@@ -96,4 +97,15 @@ test("the indicator says it when this page's own voice does not reach the record
   assert.equal(standingWords(recording, true), "The visit is being recorded");
   assert.match(standingWords(recording, false), /but not you/);
   assert.equal(standingWords(null, true), "");
+});
+
+test("while it records, the badge says what the figures prove and what they do not", () => {
+  const room = roomOf("patient", RECORDER);
+  assert.equal(badgeWords(room, "Anna"), "Verified call");
+  assert.equal(
+    badgeWords(fold(room, ASKED, YES), "Anna"),
+    "Verified between you and Anna: the recording goes to the server apart",
+  );
+  const guest = { ...person("guest", 7), role: "patient" };
+  assert.match(badgeWords(roomOf("patient", RECORDER, guest), "Anna"), /others take part/);
 });
