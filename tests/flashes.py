@@ -86,10 +86,14 @@ class LoopTrack(MediaStreamTrack):
         self._a_second = a_second
         self._start = start
         self.sent = 0
+        self.is_held = False
+        """Nothing more is sent."""
 
     async def recv(self) -> av.Packet:
         self._start.at = self._start.at or time.monotonic()
         await asyncio.sleep(self._start.at + self.sent / self._a_second - time.monotonic())
+        while self.is_held:
+            await asyncio.sleep(1)
         rate = 48_000 if self.kind == "audio" else 90_000
         packet = av.Packet(self._frames[self.sent % len(self._frames)])
         packet.pts = self.sent * rate // self._a_second

@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.benchmarks import (
     admit,
+    archive,
     audit,
     crowds,
     csvimport,
@@ -22,6 +23,7 @@ from tests.benchmarks import (
     nodes,
     note,
     page,
+    recorder,
     rewrap,
     session,
     sessions,
@@ -46,9 +48,11 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "rewrap": rewrap.measure,
     "note": note.measure,
     "store": store.measure,
+    "archive": archive.measure,
     "report": documents.measure,
     "sessions": sessions.measure,
     "audit": audit.measure,
+    "recorder": recorder.measure,
     "verify": verify.measure,
 }
 ROUNDS: Final = 20
