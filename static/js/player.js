@@ -234,14 +234,15 @@ class Player {
 
   /** Each gap as a mark on the line, and in words from which one can go there. */
   #tellGaps() {
-    for (const pane of this.#panes) {
+    const missing = this.#panes.flatMap((pane) => {
       const who = findHook(`mute-${pane.seat}`, HTMLElement)?.previousElementSibling?.textContent;
-      for (const gap of pane.gaps) {
-        this.#addMark(gap);
-        this.#addWords(gap, who ?? "");
-      }
+      return pane.gaps.map((gap) => ({ gap, who: who ?? "" }));
+    });
+    for (const { gap, who } of missing.sort((one, other) => one.gap.fromMs - other.gap.fromMs)) {
+      this.#addMark(gap);
+      this.#addWords(gap, who);
     }
-    show("missing", this.#panes.some((pane) => pane.gaps.length > 0));
+    show("missing", missing.length > 0);
   }
 
   /** @param {Gap} gap */
