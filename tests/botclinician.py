@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +84,28 @@ class Clinician:
         if self.connection is not None:
             await self.connection.close()
 
+    def restart(self) -> None:
+        """An offer of the same generation over other ways, as of a page that looks for a way."""
+        assert self.connection is not None
+        assert self._pair is not None
+        sdp = re.sub(r"a=ice-ufrag:\S+", "a=ice-ufrag:else", self.connection.localDescription.sdp)
+        self._send_offer(self._pair, sdp)
+
+    @property
+    def pulses(self) -> list[dict[str, Any]]:
+        """What the patient's page says that arrives there, and what it sends."""
+        return [said["pulse"] for said in self.told if "pulse" in said]
+
+    @property
+    def lost_packets(self) -> int:
+        """Of her voice."""
+        assert self.connection is not None
+        receivers = self.connection.getReceivers()
+        streams = [
+            one for each in receivers for one in each._RTCRtpReceiver__remote_streams.values()
+        ]  # type: ignore[attr-defined]
+        return sum(stream.packets_lost for stream in streams)
+
     def sees(self, kind: str) -> int:
         return len(self.frames.get(kind, ()))
 
@@ -141,9 +164,10 @@ class Clinician:
         self.channel = connection.createDataChannel("room", negotiated=True, id=0)
         self.channel.on("message", self._hear)
         await connection.setLocalDescription(await connection.createOffer())
-        payload = msgspec.Raw(
-            msgspec.json.encode({"type": "offer", "sdp": connection.localDescription.sdp})
-        )
+        self._send_offer(pair, connection.localDescription.sdp)
+
+    def _send_offer(self, pair: Pair, sdp: str) -> None:
+        payload = msgspec.Raw(msgspec.json.encode({"type": "offer", "sdp": sdp}))
         self.client.send(
             Offer(cseq=UNNUMBERED, to=pair.to, generation=pair.generation, payload=payload)
         )
@@ -177,7 +201,7 @@ class Clinician:
         self._changed.set()
 
     def _verify(self, step: str, value: str) -> None:
-        own, theirs = self._fingerprints()
+        own, theirs = self.fingerprints()
         if step == "commit":
             made = commitment_of("clinician", self.visit.id, own, self._nonce)
             self._tell({"sas": {"step": "commit", "value": made.hex()}})
@@ -186,7 +210,7 @@ class Clinician:
             nonces = self._nonce, bytes.fromhex(value)
             self.figures = derive_figures(self.visit.id, nonces, (own, theirs))
 
-    def _fingerprints(self) -> tuple[bytes, bytes]:
+    def fingerprints(self) -> tuple[bytes, bytes]:
         assert self.connection is not None
         found = []
         for description in (self.connection.localDescription, self.connection.remoteDescription):

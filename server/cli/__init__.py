@@ -15,6 +15,7 @@ from server.cli.common import Commands
 _MODULES: Final = {
     "appointments": "basics",
     "backup": "operations",
+    "bot": "bot",
     "check": "checking",
     "clinic": "clinic",
     "codes": "codes",

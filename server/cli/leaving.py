@@ -23,6 +23,7 @@ LEAVES: Final[Mapping[str, Leaves]] = {
     "backup": leaves_none(
         "copies what is sealed as it is; a row of each kind is opened to try the keys",
     ),
+    "bot": leaves_none("comes in by links, as patients do, and opens no database"),
     "check": _NO_PERSON,
     "clinic set": leaves(Act.CLINIC_CHANGED),
     "codes import": leaves(Act.CODE_LIST_LOADED),
