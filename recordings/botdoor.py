@@ -30,9 +30,12 @@ class DoorClosed(Exception):
 
 
 class Door:
-    """One patient with one link. ``link``: the whole address with its fragment."""
+    """One patient with one link. ``link``: the whole address with its fragment; ``address``:
+    where the server is reached, when that is elsewhere."""
 
-    def __init__(self, session: aiohttp.ClientSession, link: str, birth_date: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, link: str, birth_date: str, address: str = ""
+    ) -> None:
         """:raises DoorClosed: it is no join link."""
         parts = urlsplit(link.strip())
         found = _LINK.fullmatch(parts.path)
@@ -44,10 +47,11 @@ class Door:
         self._cookies: dict[str, str] = {}
         self._page: dict[str, Any] = {}
         self.origin = f"{parts.scheme}://{parts.netloc}"
+        self._address = address or self.origin
 
     @property
     def socket_url(self) -> str:
-        return self.origin.replace("http", "ws", 1) + "/ws"
+        return self._address.replace("http", "ws", 1) + "/ws"
 
     @property
     def visit_id(self) -> str:
@@ -68,7 +72,7 @@ class Door:
             ("who", {}),
             ("consents", {"visit": "yes", "tool": "yes"}),
             ("devices", {"camera": "ok", "microphone": "ok", "loudspeaker": "ok"}),
-            ("place", {"address": await self._address(), **alone}),
+            ("place", {"address": await self._find_place(), **alone}),
         )
         for step, fields in steps:
             await self._post_form(f"{here}/check-in/{step}", fields)
@@ -118,7 +122,7 @@ class Door:
                 raise DoorClosed(str(refusal.get("reason") or refusal.get("code", "refused")))
             await asyncio.sleep(float(refusal.get("wait_seconds", _TRY_AGAIN_SECONDS)))
 
-    async def _address(self) -> str:
+    async def _find_place(self) -> str:
         """What the page proposes: the address of the booking."""
         page = await self._get(f"/v/{self._locator}/check-in/place")
         found = re.search(r'<textarea[^>]*name="address"[^>]*>(.*?)</textarea>', page, re.S)
@@ -144,7 +148,7 @@ class Door:
             "Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items()),
         }
         async with self._session.request(
-            method, self.origin + path, headers=headers, allow_redirects=False, timeout=_WITHIN,
+            method, self._address + path, headers=headers, allow_redirects=False, timeout=_WITHIN,
             **body,
         ) as response:  # fmt: skip
             for name, morsel in response.cookies.items():

@@ -45,7 +45,7 @@ class Patient:
             script = msgspec.structs.replace(script, steps=(*steps, _YES))
         self.figures = figures
         self._script = script
-        self._door = Door(session, orders.link, orders.birth_date)
+        self._door = Door(session, orders.link, orders.birth_date, orders.address)
         self._stage = body.stage
         self._weather = Weather(script.line)
         self._player = Player(script)

@@ -23,6 +23,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """``2026-11-22``"""
     script: Script
     endpoint: Endpoint
+    address: str = ""
+    """Where the server is reached from here, without its proxy; empty: where the link says."""
     seconds: float = LONGEST_LIFE_SECONDS
     """How long the process may live; it ends by itself when the visit is closed."""
 

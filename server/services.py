@@ -39,10 +39,15 @@ class Listening:
         await self._is_open.wait()
 
     @property
-    def socket_url(self) -> str:
-        """Of the rooms, without the proxy that may stand before us."""
+    def authority(self) -> str:
+        """Host and port, without the proxy that may stand before us."""
         host = _ANY_ADDRESS.get(self.host, self.host)
-        return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}/ws"
+        return f"{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def socket_url(self) -> str:
+        """Of the rooms."""
+        return f"ws://{self.authority}/ws"
 
 
 SETTINGS: Final = web.AppKey("settings", Settings)

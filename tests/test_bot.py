@@ -83,6 +83,7 @@ async def orders_of(
         birth_date="1948-03-12",
         script=Script(steps=steps, **script),  # type: ignore[arg-type]
         endpoint=HERE,
+        address=site.origin,
         seconds=90,
     )
 

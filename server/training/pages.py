@@ -11,7 +11,8 @@ from recordings.botwords import Orders
 from server.auth import actor_of
 from server.i18n import time_with_seconds
 from server.models import VisitState
-from server.services import DATABASE, KEYRING, PAGES, SETTINGS, now_of
+from server.pages import json_response
+from server.services import DATABASE, KEYRING, LISTENING, PAGES, SETTINGS, now_of
 from server.training.ground import begin_practice
 from server.training.library import load_offers, load_own, load_scenario
 from server.training.practices import load_held, load_one
@@ -59,6 +60,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         birth_date=scenario.patient.birth_date.isoformat(),
         script=scenario.script,
         endpoint=settings.media_endpoint,
+        address=f"http://{app[LISTENING].authority}",
     )
     try:
         await app[BOTS].start(actor.id, orders)
@@ -80,4 +82,12 @@ async def show_practice(request: web.Request) -> web.StreamResponse:
         visit=held.visit,
         is_over=held.visit.state is VisitState.ENDED,
         time_with_seconds=time_with_seconds,
+        page_data={"stateUrl": f"{request.path}/state"},
     )
+
+
+async def send_state(request: web.Request) -> web.StreamResponse:
+    """Where its visit stands, for a page that waits for the patient."""
+    actor = actor_of(request)
+    held = await load_one(request.app[DATABASE], actor, request.match_info["practice_id"])
+    return json_response({"state": held.visit.state})
