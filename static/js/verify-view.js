@@ -35,7 +35,7 @@ export function badgeWords(room, name) {
   const people = Object.values(room.people).filter(({ role }) => role !== "recorder");
   if (people.length > 2) return _("Verified between you and {name} only: others take part", { name });
   return room.recording
-    ? _("Verified between you and {name}: the recording goes to the server apart", { name })
+    ? _("Verified call, recorded apart")
     : _("Verified call");
 }
 

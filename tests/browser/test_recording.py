@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import signal
 import statistics
 from typing import Any, Final
 
 import av
+import psutil
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
@@ -87,6 +90,7 @@ async def ask(stage: Stage, purpose: str = "care") -> None:
     await expect(clinician("recording-open")).to_be_enabled(timeout=PATIENCE_MS)
     await clinician("recording-open").click()
     await clinician("recording-purpose").select_option(purpose)
+    assert await find_barriers(clinician) == []
     await clinician("recording-send").click()
     await expect(patient("recording-consent")).to_be_visible(timeout=PATIENCE_MS)
 
@@ -110,8 +114,8 @@ async def expect_reaching(*people: Person) -> None:
         await expect(person("recording-words")).to_have_text("Registrazione in corso")
 
 
-async def load_tracks(clinician: Person, base_url: str) -> dict[str, bytes]:
-    """The kept files by participant, as a clinician gets them after having said why."""
+async def load_parts(clinician: Person, base_url: str) -> list[dict[str, Any]]:
+    """The kept tracks with their files, as a clinician gets them after having said why."""
     page = clinician.page
     link = clinician("recording").locator("a")
     while not await link.count():
@@ -124,10 +128,17 @@ async def load_tracks(clinician: Person, base_url: str) -> dict[str, bytes]:
     data: dict[str, Any] = await page.evaluate(
         "() => JSON.parse(document.getElementById('page-data').textContent)"
     )
-    return {
-        track["participant"]: base64.b64decode(await page.evaluate(_LOAD_TRACK, track["url"]))
+    return [
+        track | {"file": base64.b64decode(await page.evaluate(_LOAD_TRACK, track["url"]))}
         for track in data["tracks"]
-    }
+    ]
+
+
+def find_recorder(stage: Stage) -> int:
+    """The recorder process of this demo."""
+    children = psutil.Process(stage.demo.process.pid).children(recursive=True)
+    [recorder] = [child for child in children if "recordings.recorder" in child.cmdline()]
+    return recorder.pid
 
 
 def count_frames(file: bytes) -> dict[str, int]:
@@ -200,7 +211,8 @@ async def test_a_recorded_visit_is_kept_whole_and_in_sync(flashing: Stage) -> No
         name: {one["kind"]: one["frames"] for one in await person.page.evaluate("window.sent")}
         for name, person in (("patient", patient), ("clinician", clinician))
     }
-    tracks = await load_tracks(clinician, flashing.demo["base_url"])
+    parts = await load_parts(clinician, flashing.demo["base_url"])
+    tracks = {part["participant"]: part["file"] for part in parts}
     assert tracks.keys() == sent.keys()
     for name, file in tracks.items():
         kept = count_frames(file)
@@ -238,4 +250,36 @@ async def test_a_no_records_nothing_and_a_new_person_makes_it_pause(stage: Stage
     await expect_reaching(patient, clinician)
     await clinician("recording-stop").click()
     await expect_state("off", patient, clinician)
+    assert patient.faults + clinician.faults == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_a_killed_recorder_and_a_new_network_cost_a_gap(flashing: Stage) -> None:
+    patient, clinician = flashing.patient, flashing.clinician
+    await open_call(flashing.demo, patient, clinician)
+    await ask(flashing)
+    await patient("recording-accept").click()
+    await expect_reaching(patient, clinician)
+    await patient.page.wait_for_timeout(4000)
+
+    os.kill(find_recorder(flashing), signal.SIGKILL)
+    await expect(patient("recording-bar")).not_to_have_attribute("data-reaching", "")
+    await patient.sees_moving_picture()
+    await expect_reaching(patient, clinician)
+    await patient.page.wait_for_timeout(4000)
+
+    await patient.page.evaluate("() => void dispatchEvent(new Event('online'))")
+    await expect(patient("recording-bar")).not_to_have_attribute("data-reaching", "")
+    await expect_reaching(patient, clinician)
+    await patient.page.wait_for_timeout(4000)
+    await clinician("recording-stop").click()
+    await expect_state("off", patient, clinician)
+
+    parts = await load_parts(clinician, flashing.demo["base_url"])
+    assert [part["participant"] for part in parts].count("patient") == 3
+    for part in parts:
+        assert count_frames(part["file"])["video"] > 20
+        if part["participant"] == "patient":
+            assert abs(lip_sync(part["file"])) <= LIP_SYNC_SECONDS
     assert patient.faults + clinician.faults == []

@@ -102,10 +102,7 @@ test("the indicator says it when this page's own voice does not reach the record
 test("while it records, the badge says what the figures prove and what they do not", () => {
   const room = roomOf("patient", RECORDER);
   assert.equal(badgeWords(room, "Anna"), "Verified call");
-  assert.equal(
-    badgeWords(fold(room, ASKED, YES), "Anna"),
-    "Verified between you and Anna: the recording goes to the server apart",
-  );
+  assert.equal(badgeWords(fold(room, ASKED, YES), "Anna"), "Verified call, recorded apart");
   const guest = { ...person("guest", 7), role: "patient" };
   assert.match(badgeWords(roomOf("patient", RECORDER, guest), "Anna"), /others take part/);
 });
