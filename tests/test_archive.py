@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import io
@@ -15,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
+import av
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,10 +28,11 @@ from server.keyring import Keyring
 from server.models import LogEntry, Recording, RecordingPurpose, RecordingTrack, TrackState, Visit
 from server.sealed import RECORDINGS_FOLDER
 from server.services import KEYRING, RECORDINGS
+from tests.bucket import run_s3
 from tests.conftest import Cast, MakeVisit
 from tests.test_cms import make_certificate, make_key, open_by_openssl, usage
-from tests.tracks import SEATS, add_recording
-from tests.visitors import OWN_PAGE, Site, Visitor, site
+from tests.tracks import SEATS, add_recording, make_film, make_recording, make_track
+from tests.visitors import OWN_PAGE, Site, Visitor, open_site, site
 
 __all__ = ["site"]
 
@@ -406,3 +409,97 @@ async def test_a_copy_needs_a_purpose_that_was_agreed_to(shelf: Shelf) -> None:
 
     assert got.status == 400
     assert await shelf.entries(Act.RECORDING_EXPORTED) == []
+
+
+async def test_what_was_handed_out_plays_and_seeks(
+    site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """By libavformat, which is what ffprobe and most players use."""
+    visit = await make_visit(cast.toscana)
+    film = {"patient": await asyncio.to_thread(make_film, 12.0)}
+    recording = await add_recording(
+        database, keyring, site.app[RECORDINGS], visit, film, at=datetime.now(UTC)
+    )
+    shelf = Shelf(site, visit, recording, {}, *[await site.staff(cast.toscana.clinician)] * 2)
+    key = make_key("p256")
+    certificate = make_certificate(key, until=datetime.now(UTC) + timedelta(days=9))
+
+    got = await export(shelf, certificate.public_bytes(Encoding.PEM))
+
+    opened = open_by_openssl(tmp_path, key, certificate, got.content)
+    with tarfile.open(fileobj=io.BytesIO(opened)) as archive:
+        archive.extract("patient-0.webm", tmp_path, filter="data")
+    with av.open(str(tmp_path / "patient-0.webm")) as container:
+        assert container.duration is not None
+        assert container.duration / av.time_base == pytest.approx(12, abs=0.2)
+        assert [stream.codec.name for stream in container.streams] == ["vp8", "opus"]
+        container.seek(int(9.7 * av.time_base))
+        assert next(container.decode(video=0)).time == pytest.approx(5)
+        assert sum(1 for _ in container.decode(video=0)) > 60
+
+
+# ---- an S3-compatible store --------------------------------------------------------------
+
+
+async def test_recordings_in_a_bucket_are_played_and_handed_out(
+    database: Database, database_url: str, data_dir: Path, keyring: Keyring, cast: Cast,
+    make_visit: MakeVisit, tmp_path: Path,
+) -> None:  # fmt: skip
+    with run_s3() as server:
+        bucket = server.make_bucket()
+        async with open_site(
+            database, database_url, data_dir, has_workers=False,
+            store_url=f"s3://{bucket.name}/{bucket.prefix}", store_endpoint=bucket.endpoint,
+            store_region=bucket.region, store_access_key=bucket.access_key,
+            store_secret_key=bucket.secret_key,
+        ) as site:  # fmt: skip
+            shelf = await make_shelf(site, cast, make_visit, database, keyring)
+            await shelf.open()
+            ranges = {f"bytes={at}-{at + 70_000}" for at in (0, 16_383, 100_000)}
+            played = {
+                words: await fetch(shelf.clinician, shelf.track_path(), Range=words)
+                for words in ranges
+            }
+            key = make_key("p256")
+            certificate = make_certificate(key, until=datetime.now(UTC) + timedelta(days=9))
+            copy = await export(shelf, certificate.public_bytes(Encoding.PEM))
+            names = {track.id for track in shelf.tracks.values()}
+
+        assert not (data_dir / RECORDINGS_FOLDER).exists()
+        stored = server.client().list_objects_v2(Bucket=bucket.name)["Contents"]
+        assert {each["Key"] for each in stored} == {f"{bucket.prefix}/{name}" for name in names}
+    for words, got in played.items():
+        start = int(words.removeprefix("bytes=").split("-")[0])
+        assert got.content == CONTENT["patient"][start : start + 70_001]
+    opened = open_by_openssl(tmp_path, key, certificate, copy.content)
+    assert CONTENT["clinician"] in opened
+
+
+async def test_a_store_that_does_not_answer_is_an_error_that_names_nothing(
+    database: Database, database_url: str, data_dir: Path, keyring: Keyring, cast: Cast,
+    make_visit: MakeVisit, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    async with open_site(
+        database, database_url, data_dir, has_workers=False, store_url="s3://registrazioni",
+        store_endpoint="http://127.0.0.1:9", store_secret_key="segretissimo",
+    ) as site:  # fmt: skip
+        visit, at = await make_visit(cast.toscana), datetime.now(UTC)
+        recording = make_recording(visit, at)
+        track = make_track(recording, "patient")
+        async with database.begin(visit.organisation_id) as session:
+            session.add(recording)
+            await session.flush()
+            session.add(track)
+        shelf = Shelf(
+            site, visit, recording, {"patient": track},
+            *[await site.staff(cast.toscana.clinician)] * 2,
+        )  # fmt: skip
+        await shelf.open()
+
+        got = await fetch(shelf.clinician, shelf.track_path())
+
+    assert got.status == 503
+    for text in (got.content.decode(), caplog.text):
+        assert "segretissimo" not in text
+        assert "127.0.0.1:9" not in text

@@ -29,17 +29,27 @@ SEATS = ("clinician", "patient")
 _RATE, _SAMPLES, _FRAMES_PER_SECOND = 48_000, 960, 10
 
 
-def make_film(seconds: float, *, colour: str = "#1a6", size: tuple[int, int] = (160, 120)) -> bytes:
-    """A WebM of VP8 and Opus with an index: the seconds as a bar that grows, and a tone."""
+def make_film(
+    seconds: float,
+    *,
+    colour: str = "#1a6",
+    size: tuple[int, int] = (160, 120),
+    bit_rate: int = 0,
+) -> bytes:
+    """A WebM of VP8 and Opus with an index: the seconds as a bar that grows, and silence. With a
+    bit rate there is noise instead, so that the picture has that rate."""
     file = io.BytesIO()
     with av.open(file, "w", format="webm") as container:
         picture = container.add_stream("libvpx", rate=_FRAMES_PER_SECOND)
         picture.width, picture.height, picture.pix_fmt = *size, "yuv420p"
         picture.options = {"deadline": "realtime", "cpu-used": "8"}
+        picture.bit_rate = bit_rate or 100_000
         picture.gop_size = 5 * _FRAMES_PER_SECOND
         sound = container.add_stream("libopus", rate=_RATE, layout="mono")
         for number in range(int(seconds * _FRAMES_PER_SECOND)):
             image = Image.new("RGB", size, colour)
+            if bit_rate:
+                image = Image.effect_noise(size, 80).convert("RGB")
             width = size[0] * number / (seconds * _FRAMES_PER_SECOND)
             ImageDraw.Draw(image).rectangle((0, size[1] // 2, width, size[1]), fill="#fff")
             frame = av.VideoFrame.from_image(image)

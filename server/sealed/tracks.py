@@ -14,6 +14,7 @@ from recordings.objects import FolderObjects
 from recordings.s3 import S3Objects
 from recordings.store import SealedStore
 from recordings.vault import SealBroken
+from server.errors import Unavailable
 from server.footprint import note_opened
 from server.keyring import Keyring, Place, Shredded
 from server.models import Recording, RecordingTrack
@@ -71,6 +72,7 @@ async def open_track(
 
     :raises Shredded: its term is over.
     :raises SealBroken: not sealed, of another organisation, or not there; the alarm is told.
+    :raises Unavailable: the store does not answer.
     """
     place = track_place(recording, track.id, "content", 1)
     note_opened(place.object_type, place.field)
@@ -83,6 +85,8 @@ async def open_track(
     except (SealBroken, FileNotFoundError) as error:
         keyring.on_broken(place)
         raise SealBroken from error
+    except OSError as error:
+        raise Unavailable from error
     context = place.context(key_id)
 
     def read(start: int, size: int) -> Iterator[bytes]:
