@@ -55,7 +55,7 @@ async def test_no_page_of_the_administrator_has_barriers(
     )
 
     await inspect(page)
-    for path in ("inbox", "quarantine", "outbox", "phases", "reconciliation"):
+    for path in ("inbox", "quarantine", "outbox", "phases", "recording", "reconciliation"):
         await look(page, f"{live_server}/admin/{path}")
     await page.get_by_test_id("reconciliation-run").get_by_role("link").click()
     await expect(page.get_by_test_id("reconciliation-row")).to_have_count(2)
