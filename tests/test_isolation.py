@@ -153,6 +153,7 @@ STAFF: dict[str, set[str]] = {
     "GET /training": CLINICIAN,
     "POST /training/practices": CLINICIAN,
     "GET /training/practices/{practice_id}": CLINICIAN,
+    "GET /training/practices/{practice_id}/state": CLINICIAN,
     "GET /training/scenarios/{scenario_id}": CLINICIAN,
     "POST /training/scenarios/{scenario_id}": CLINICIAN,
     "POST /training/scenarios/{scenario_id}/publish": CLINICIAN,

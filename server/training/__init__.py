@@ -15,7 +15,7 @@ from recordings.bothost import BotHost
 from server.audit import Act, leaves, leaves_none, may_leave
 from server.auth import CLINICIAN, Route
 from server.services import SETTINGS
-from server.training.pages import BOTS, begin, show_practice, show_training
+from server.training.pages import BOTS, begin, send_state, show_practice, show_training
 from server.training.scenariopages import (
     adopt_scenario,
     change_scenario,
@@ -43,6 +43,13 @@ ROUTES: Final = (
         "GET",
         "/training/practices/{practice_id}",
         show_practice,
+        CLINICIAN,
+        leaves_none("one's own practice, with nobody real"),
+    ),
+    Route(
+        "GET",
+        "/training/practices/{practice_id}/state",
+        send_state,
         CLINICIAN,
         leaves_none("one's own practice, with nobody real"),
     ),

@@ -51,7 +51,14 @@ def rows_of(scenario: Scenario | None) -> list[Mapping[str, object]]:
     """The steps as the form shows them, with room for more."""
     steps = scenario.script.steps if scenario else ()
     return _with_room(
-        [{**msgspec.to_builtins(step), "words": ", ".join(step.words)} for step in steps]
+        [
+            {
+                **msgspec.to_builtins(step),
+                "after_seconds": f"{step.after_seconds:g}",
+                "words": ", ".join(step.words),
+            }
+            for step in steps
+        ]
     )
 
 

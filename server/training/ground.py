@@ -43,6 +43,7 @@ from server.training.scenario import Person, Scenario, encode_scenario
 CODE: Final = "FORMAZIONE"
 _NAME: Final = "Formazione"
 _PHONE: Final = "000 000 000"
+_SERVICE: Final = "VISITA DI CONTROLLO"
 _MINUTES: Final = timedelta(minutes=20)
 _NO_LOGIN: Final = "!"
 """No hash of any password."""
@@ -153,7 +154,7 @@ async def _book(
     appointment = await _make_appointment(session, ground, twin, now)
     appointment.patient_id = patient.id
     await keyring.make_key(session, ground.id, f"appointment:{appointment.id}")
-    details = Details(question=scenario.patient.question, service_name=scenario.title)
+    details = Details(question=scenario.patient.question, service_name=_SERVICE)
     await seal_details(keyring, session, appointment, details)
     visit = Visit(
         id=new_id(),
