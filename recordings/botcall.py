@@ -12,7 +12,7 @@ import msgspec
 from recordings.botleg import CallLeg, Description, NeedsNewLeg
 from recordings.botline import Weather
 from recordings.botroom import Pair, Person, RoomView
-from recordings.botsas import PatientExchange
+from recordings.botsas import PICTURES, PatientExchange
 from recordings.botstage import Body, Gate, PictureTrack, VoiceTrack
 from recordings.botwords import Figures
 from recordings.echowords import Endpoint
@@ -72,7 +72,7 @@ class Call:
         except NeedsNewLeg:
             await self.client.rejoin()
             return
-        except (BadOffer, msgspec.MsgspecError, ValueError):
+        except (BadOffer, msgspec.MsgspecError):
             return
         payload = msgspec.Raw(msgspec.json.encode(answer))
         self.client.send(
@@ -194,8 +194,13 @@ class Call:
     def _check(self, message: dict[str, Any]) -> None:
         if self._exchange is None and self._leg is not None:
             self._begin_exchange(self._leg)
-        if self._exchange is not None and message.get("step") in {"commit", "reveal"}:
-            self._exchange.receive(message["step"], message.get("value"))
+        step = message.get("step")
+        if self._exchange is None:
+            return
+        if step in {"commit", "reveal"}:
+            self._exchange.receive(step, message.get("value"))
+        elif step == "ask" and self._exchange.figures:
+            self.write(" ".join(PICTURES[figure] for figure in self._exchange.figures))
 
 
 def _tell_sas(leg: CallLeg, message: dict[str, str]) -> None:

@@ -140,10 +140,13 @@ class CallLeg(Leg):
         self._user = user[1]
         self._remote = bytes.fromhex(print_[1].replace(":", ""))
         sdp, _ = without_addresses(offer.sdp)
-        await self.connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
-        if self.channel is None:
-            self._open_channel()
-        return await self._describe(await self.connection.createAnswer())
+        try:
+            await self.connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+            if self.channel is None:
+                self._open_channel()
+            return await self._describe(await self.connection.createAnswer())
+        except Exception as error:
+            raise BadOffer(type(error).__name__) from error
 
     def tell(self, message: dict[str, object]) -> bool:
         """Whether it could be sent."""
@@ -179,4 +182,8 @@ class RecordedLeg(Leg):
         return made
 
     async def take_answer(self, answer: Description) -> None:
-        await self.connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
+        """:raises BadOffer: it is no answer to the offer."""
+        try:
+            await self.connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
+        except Exception as error:
+            raise BadOffer(type(error).__name__) from error

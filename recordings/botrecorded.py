@@ -13,6 +13,7 @@ from recordings.botline import Weather
 from recordings.botroom import Pair
 from recordings.botstage import Body, Gate, PictureTrack, VoiceTrack
 from recordings.echowords import Endpoint
+from recordings.guard import BadOffer
 from recordings.roomclient import UNNUMBERED, RoomClient
 from signaling.messages import AnswerEvent, Offer
 
@@ -49,9 +50,12 @@ class RecordedCall:
         """The recorder's; one to an older offer counts no more."""
         if pair is None or pair != self._pair or signal.generation != pair.generation:
             return
-        answer = msgspec.json.decode(signal.payload, type=Description)
-        if self._leg is not None and answer.leg == self._number:
-            await self._leg.take_answer(answer)
+        try:
+            answer = msgspec.json.decode(signal.payload, type=Description)
+            if self._leg is not None and answer.leg == self._number:
+                await self._leg.take_answer(answer)
+        except (BadOffer, msgspec.MsgspecError):
+            await self.close()
 
     async def die(self) -> None:
         if self._leg is not None:

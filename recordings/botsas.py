@@ -18,6 +18,14 @@ _HASH_BYTES: Final = 32
 _TAG: Final = b"tv-sas-1"
 _FIGURES: Final = 4
 _FIGURE_BITS: Final = 6
+_DRAWN: Final = (
+    "🐶 🐱 🦁 🐎 🦄 🐷 🐘 🐰 🐼 🐓 🐧 🐢 🐟 🐙 🦋 🌷 "
+    "🌳 🌵 🍄 🌏 🌙 ☁️ 🔥 🍌 🍎 🍓 🌽 🍕 🎂 ❤️ 😀 🤖 "
+    "🎩 👓 🔧 🎅 👍 ☂️ ⌛ ⏰ 🎁 💡 📕 ✏️ 📎 ✂️ 🔒 🔑 "
+    "🔨 ☎️ 🏁 🚂 🚲 ✈️ 🚀 🏆 ⚽ 🎸 🎺 🔔 ⚓ 🎧 📁 📌"
+)
+PICTURES: Final = tuple(_DRAWN.split())
+"""Of the figures, by number, as ``static/js/emoji.js`` has them."""
 
 
 def commitment_of(role: str, room: str, fingerprint: bytes, nonce: bytes) -> bytes:

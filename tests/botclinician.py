@@ -84,6 +84,10 @@ class Clinician:
         if self.connection is not None:
             await self.connection.close()
 
+    def verify(self) -> None:
+        """Ask her what she sees."""
+        self._tell({"sas": {"step": "ask"}})
+
     def restart(self) -> None:
         """An offer of the same generation over other ways, as of a page that looks for a way."""
         assert self.connection is not None

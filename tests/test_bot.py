@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy import select
 
 from recordings.botfaces import Reel, make_reel
 from recordings.bothost import BotHost
-from recordings.botsas import PatientExchange, commitment_of, derive_figures
+from recordings.botsas import PICTURES, PatientExchange, commitment_of, derive_figures
 from recordings.botstage import Stage
 from recordings.botvoice import speak
 from recordings.botwords import Orders
@@ -108,6 +109,9 @@ async def test_a_patient_comes_in_is_seen_and_heard_and_answers(
     await clinician.wait(lambda page: page.sees("video") > 20 and page.sees("audio") > 50)
     clinician.write("Ha dolore al petto?")
     await clinician.wait(lambda page: "No, nessuno." in page.heard and page.figures)
+    clinician.verify()
+    shown = " ".join(PICTURES[figure] for figure in clinician.figures)
+    await clinician.wait(lambda page: shown in page.heard)
 
     assert before == {}, "nothing is sent before she is let in"
     picture = clinician.frames["video"][-1]
@@ -263,6 +267,12 @@ def test_the_figures_are_those_of_the_protocol() -> None:
     assert derive_figures("v1s1t0room000001", nonces, (b"\xaa" * 32, b"\xbb" * 32)) == (
         31, 11, 14, 59,
     )  # fmt: skip
+
+
+def test_the_pictures_of_the_figures_are_those_of_the_pages() -> None:
+    source = Path("static/js/emoji.js").read_text(encoding="utf-8")
+
+    assert re.findall(r'\["(\S+)", _\(', source) == list(PICTURES)
 
 
 @pytest.mark.parametrize(
