@@ -58,7 +58,7 @@ class Door:
         """Once she is in the waiting room."""
         return str(self._page.get("visitId", ""))
 
-    async def come_in(self, companions: str) -> None:
+    async def come_in(self, companions: str, *, has_camera: bool) -> None:
         """Claim the link, answer the check-in, sit down in the waiting room.
 
         :raises DoorClosed: the server says no.
@@ -68,10 +68,11 @@ class Door:
         alone = (
             {"company": "with", "companions": companions} if companions else {"company": "alone"}
         )
+        camera = "ok" if has_camera else "failed"
         steps: tuple[tuple[str, dict[str, str]], ...] = (
             ("who", {}),
             ("consents", {"visit": "yes", "tool": "yes"}),
-            ("devices", {"camera": "ok", "microphone": "ok", "loudspeaker": "ok"}),
+            ("devices", {"camera": camera, "microphone": "ok", "loudspeaker": "ok"}),
             ("place", {"address": await self._find_place(), **alone}),
         )
         for step, fields in steps:

@@ -68,7 +68,7 @@ class Patient:
         :raises DoorClosed: she was not let in.
         """
         await asyncio.sleep(self._script.arrives_after_seconds)
-        await self._door.come_in(self._script.companions)
+        await self._door.come_in(self._script.companions, has_camera=self._script.has_camera)
         self._call.visit_id = self._door.visit_id
         self._happened(Trigger.WAITING)
         try:
