@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -36,9 +36,13 @@ from signaling.recordingevents import RecordingState as State
 from tests.conftest import Cast, MakeVisit
 from tests.flashes import flash_and_beep
 from tests.recordground import Sender
+from tests.roomlogs import valkey
 from tests.test_attachments import consent
 from tests.test_recording import allow, ask, say, text_hash, told
+from tests.valkeys import ValkeyServer
 from tests.visitors import Site, Visitor, open_site
+
+__all__ = ["valkey"]
 
 WITHIN_SECONDS = 40.0
 KEPT_SECONDS = 2.0
@@ -108,6 +112,12 @@ class Person:
         self.client.send(Offer(cseq=UNNUMBERED, to="recorder", generation=pair, payload=raw))
         async with asyncio.timeout(WITHIN_SECONDS):
             await self.sender.take(await self._answer)
+
+    async def renew(self) -> None:
+        """The connection to the recorder that is there now."""
+        await self.sender.close()
+        self.sender = Sender.of(*flash_and_beep())
+        await self.send_to_recorder()
 
     async def answer(self, asked: str, hash_: str) -> None:
         fields = {"is_accepted": True, "text_hash": hash_}
@@ -227,9 +237,7 @@ async def test_a_killed_recorder_is_followed_by_another_one(
     await until(lambda: State.FAILED in scene.anna.seen)
     await until(lambda: scene.anna.pages["recorder"] > before)
     await until(lambda: scene.anna.fold.state is State.ON)
-    await scene.anna.sender.close()
-    scene.anna.sender = Sender.of(*flash_and_beep())
-    await scene.anna.send_to_recorder()
+    await scene.anna.renew()
     await scene.wait_for_tracks(3)
     await asyncio.sleep(KEPT_SECONDS)
     await scene.doctor.stop(scene.asked)
@@ -314,3 +322,39 @@ async def test_the_end_of_the_visit_is_the_end_of_the_recording(scene: Scene) ->
     row, _ = await scene.wait_for_store()
 
     assert (row.state, row.end_reason) == (RecordingState.ENDED, "closed")
+
+
+async def test_another_process_goes_on_where_the_leading_one_ends(
+    valkey: ValkeyServer,
+    database: Database,
+    database_url: str,
+    data_dir: Path,
+    keyring: Keyring,
+    cast: Cast,
+    make_visit: MakeVisit,
+) -> None:
+    place = (database, database_url, data_dir)
+    shared = {"valkey_url": valkey.url, "media_address": "127.0.0.1"}
+    async with AsyncExitStack() as stack:
+        north = await stack.enter_async_context(AsyncExitStack())
+        await north.enter_async_context(open_site(*place, **shared))
+        south = await stack.enter_async_context(open_site(*place, **shared))
+        scene = await stack.enter_async_context(staged(south, cast, make_visit))
+        await scene.agree()
+        await scene.send()
+        await scene.wait_for_tracks(2)
+        before = scene.anna.pages["recorder"]
+        await north.aclose()
+        await until(lambda: scene.anna.pages["recorder"] > before)
+        await until(lambda: scene.anna.fold.state is State.ON)
+        await scene.anna.renew()
+        await scene.wait_for_tracks(3)
+        await scene.anna.stop(scene.asked)
+        _, tracks = await scene.wait_for_store()
+
+    assert [(one.participant, one.part) for one in tracks] == [
+        ("clinician", 0),
+        ("patient", 0),
+        ("patient", 1),
+    ]
+    assert "recording.failed" in [entry["action"] for entry in await told(database, scene.visit)]

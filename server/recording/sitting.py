@@ -77,6 +77,8 @@ class Sitting:
         process of the server has taken it over."""
         pauses = iter(_PAUSES)
         page = await self._find_page()
+        if await self._has_tracks():
+            await self._fail(LOST)
         while await self.is_live():
             self._has_kept = False
             reason = await self._record(page)
@@ -213,6 +215,11 @@ class Sitting:
         async with self._app[DATABASE].read(self._organisation) as session:
             row = await session.get_one(Recording, self._id)
         return row.state in LIVE
+
+    async def _has_tracks(self) -> bool:
+        """Whether a recorder that is gone has kept something."""
+        async with self._app[DATABASE].read(self._organisation) as session:
+            return bool(await load_tracks(session, self._id))
 
     async def _hold(self, session: AsyncSession) -> Recording | None:
         """The row while it is live; nobody else changes it in this transaction."""
