@@ -137,6 +137,7 @@ class Page:
 
     async def connect(self) -> None:
         """With the recorder, once it is there."""
+        self._answered.clear()
         await until(lambda: "recorder" in self._generations and self._who in self._generations)
         payload = json.dumps({"type": "offer", "sdp": await self.sender.offer(), "leg": 3})
         self.client.send(
@@ -149,6 +150,10 @@ class Page:
         )
         async with asyncio.timeout(PATIENCE):
             await self._answered.wait()
+
+    def forget_recorder(self) -> None:
+        """Another one will come."""
+        self._generations.pop("recorder", None)
 
     async def close(self) -> None:
         await self.sender.close()
