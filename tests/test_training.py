@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -52,7 +53,7 @@ from server.training.scenario import (
 )
 from server.training.score import Criterion, Seen, Told, Verdict, score
 from tests.conftest import Cast, Team
-from tests.visitors import Site, Visitor, site
+from tests.visitors import Site, Visitor, open_site, site
 
 __all__ = ["site"]
 
@@ -531,3 +532,25 @@ async def test_only_facilitators_build_and_share(
     assert "/training/scenarios/" not in page.text
     assert [answer.status for answer in answers] == [404, 404]
     assert await load_scenarios(database, cast.toscana) == []
+
+
+async def test_who_begins_when_every_patient_is_busy_is_asked_to_wait(
+    database: Database, database_url: str, data_dir: Path, keyring: Keyring, cast: Cast
+) -> None:
+    async with open_site(database, database_url, data_dir, training_patients=1) as site:
+        first, second = [await site.staff(team.clinician) for team in (cast.toscana, cast.emilia)]
+
+        begun = await first.post("/training/practices", scenario=LATE.code)
+        refused = await second.post("/training/practices", scenario=LATE.code)
+        again = await first.post("/training/practices", scenario=LATE.code)
+
+    assert (begun.status, refused.status, again.status) == (303, 429, 303)
+    assert 'role="alert"' in refused.text
+    async with database.read(cast.emilia.organisation.id) as session:
+        assert (await session.scalars(select(Practice))).all() == []
+
+
+async def test_a_scenario_that_is_not_there_begins_nothing(site: Site, cast: Cast) -> None:
+    own = await site.staff(cast.toscana.clinician)
+
+    assert (await own.post("/training/practices", scenario="non-esiste")).status == 404
