@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from recordings.store import SealedFolder
+from recordings.store import SealedFolder, SealedStore
 from server.assets import Assets
 from server.audit import Act
 from server.db import EVERY_ORGANISATION, Database
@@ -34,6 +34,7 @@ from server.models import (
     LogEntry,
     Note,
     Patient,
+    RecordingTrack,
     Source,
     Visit,
 )
@@ -46,6 +47,7 @@ from server.sealed import (
     NoteContent,
     Section,
     content_place,
+    open_recordings,
     seal_attachment_words,
     seal_eligibility,
     seal_message,
@@ -60,6 +62,7 @@ from server.subjects.flows import Flow, Protection, Recipient, flows_of
 from server.terms import set_term
 from tests.conftest import Cast, MakeVisit, Team
 from tests.sealground import _fill_visit
+from tests.tracks import add_recording
 from tests.visitors import Site, site
 
 __all__ = ["site"]
@@ -77,8 +80,15 @@ def store(data_dir: Path) -> SealedFolder:
 
 
 @pytest.fixture
-def writer(database: Database, keyring: Keyring, store: SealedFolder) -> CopyWriter:
-    return CopyWriter(database, keyring, store, Pages(Assets()))
+def recordings(data_dir: Path) -> SealedStore:
+    return open_recordings(Settings(data_dir=data_dir))
+
+
+@pytest.fixture
+def writer(
+    database: Database, keyring: Keyring, store: SealedFolder, recordings: SealedStore
+) -> CopyWriter:
+    return CopyWriter(database, keyring, store, recordings, Pages(Assets()))
 
 
 class Ada:
@@ -182,6 +192,34 @@ async def test_a_copy_holds_everything_and_the_log_keeps_that_it_was_made(
         (visit.id, about, "request"), (later.id, about, "request"),
     ]  # fmt: skip
     assert other.id not in {each["visit"] for each in entries}
+
+
+async def test_a_copy_has_her_own_side_of_a_recording_and_not_the_other(
+    database: Database, keyring: Keyring, cast: Cast, make_visit: MakeVisit, writer: CopyWriter,
+    recordings: SealedStore, data_dir: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    visit = await make_visit(cast.toscana, identity=ADA)
+    contents = {"patient": os.urandom(40_000), "clinician": os.urandom(40_000)}
+    await add_recording(database, keyring, recordings, visit, contents, at=NOW)
+    lost = await add_recording(
+        database, keyring, recordings, visit, {"patient": b"lost"}, at=NOW + timedelta(minutes=1)
+    )
+    async with database.read(visit.organisation_id) as session:
+        rows = select(RecordingTrack.id).where(RecordingTrack.recording_id == lost.id)
+        assert recordings.delete(str(await session.scalar(rows)))
+
+    copy = await writer.write(await load_patient(database, visit), tmp_path / "a.zip", NOW)
+
+    first, second = copy.visits[0].recordings
+    assert (first.purpose, first.state) == ("care", "ended")
+    assert [part.file for part in first.parts] == ["visita-1/registrazione-1-0.webm"]
+    assert [part.file for part in second.parts] == [""]
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.read("visita-1/registrazione-1-0.webm") == contents["patient"]
+        everything = b"".join(archive.read(name) for name in archive.namelist())
+        page = archive.read(PAGE_NAME).decode()
+    assert contents["clinician"] not in everything
+    assert 'href="visita-1/registrazione-1-0.webm"' in page
 
 
 async def test_a_copy_of_an_ended_visit_says_so_and_holds_the_rest(

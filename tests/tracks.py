@@ -49,7 +49,7 @@ def make_film(
         for number in range(int(seconds * _FRAMES_PER_SECOND)):
             image = Image.new("RGB", size, colour)
             if bit_rate:
-                image = Image.effect_noise(size, 80).convert("RGB")
+                image = Image.effect_noise(size, 12).convert("RGB")
             width = size[0] * number / (seconds * _FRAMES_PER_SECOND)
             ImageDraw.Draw(image).rectangle((0, size[1] // 2, width, size[1]), fill="#fff")
             frame = av.VideoFrame.from_image(image)

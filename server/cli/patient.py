@@ -25,7 +25,7 @@ from server.errors import CommandFailed
 from server.keyring import Keyring, load_keyring
 from server.models import Patient
 from server.pages import Pages
-from server.sealed import ATTACHMENTS_FOLDER, Identity, open_identity
+from server.sealed import ATTACHMENTS_FOLDER, Identity, open_identity, open_recordings
 from server.settings import Settings, load_settings
 from server.subjects.bundle import CopyWriter
 from server.subjects.content import PersonCopy
@@ -72,7 +72,8 @@ async def _export(
         found, identity = await _open_one(database, keyring, sought, organisation)
         ask_if_right(identity, is_sure=is_sure)
         store = SealedFolder(settings.data_dir / ATTACHMENTS_FOLDER)
-        writer = CopyWriter(database, keyring, store, Pages(Assets()))
+        recordings = open_recordings(settings)
+        writer = CopyWriter(database, keyring, store, recordings, Pages(Assets()))
         return await writer.write(found, path, datetime.now(UTC))
 
 

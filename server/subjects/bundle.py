@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from recordings.store import SealedFolder
+from recordings.store import SealedFolder, SealedStore
 from server.audit import Act, ActorRole, Entry, append
 from server.db import Database
 from server.errors import CommandFailed
@@ -26,6 +26,7 @@ from server.sealed import open_identity
 from server.subjects.content import PersonCopy, VisitCopy
 from server.subjects.gathering import VisitGatherer, load_visits
 from server.subjects.pages import stamp
+from server.subjects.recorded import RecordingGatherer
 from server.terms import load_terms
 
 FORMAT: Final = "accanto-person-1"
@@ -37,11 +38,17 @@ class CopyWriter:
     """Writes copies for one installation."""
 
     def __init__(
-        self, database: Database, keyring: Keyring, store: SealedFolder, pages: Pages
+        self,
+        database: Database,
+        keyring: Keyring,
+        store: SealedFolder,
+        recordings: SealedStore,
+        pages: Pages,
     ) -> None:
         self._database = database
         self._keyring = keyring
         self._store = store
+        self._recordings = recordings
         self._pages = pages
 
     async def write(self, patient: Patient, path: Path, now: datetime) -> PersonCopy:
@@ -65,12 +72,16 @@ class CopyWriter:
         self, session: AsyncSession, patient: Patient, archive: zipfile.ZipFile, now: datetime
     ) -> PersonCopy:
         body = await session.get_one(Organisation, patient.organisation_id)
+        recorded = RecordingGatherer(self._keyring, session, self._recordings, archive)
         visits: list[VisitCopy] = []
         for number, visit in enumerate(await load_visits(session, patient), 1):
+            folder = f"visita-{number}"
             gatherer = VisitGatherer(
-                self._keyring, session, self._store, visit, f"visita-{number}", archive.writestr
+                self._keyring, session, self._store, visit, folder, archive.writestr
             )
-            visits.append(await gatherer.gather())
+            copy = await gatherer.gather()
+            recordings = await recorded.gather(visit, folder)
+            visits.append(msgspec.structs.replace(copy, recordings=recordings))
         numbers = select(func.count()).where(PatientIdentifier.patient_id == patient.id)
         return PersonCopy(
             format=FORMAT,

@@ -57,6 +57,27 @@ class KeptFile(msgspec.Struct, frozen=True, kw_only=True):
     """Its name in the zip; empty when the content is lost."""
 
 
+class RecordedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """The patient's own voice and picture over one connection."""
+
+    begins_ms: int
+    """From the beginning of the recording."""
+    lasts_ms: int
+    file: str
+    """Its name in the zip; empty when the content is lost."""
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording that was asked for, and what is kept of the patient."""
+
+    purpose: str
+    state: str
+    asked_at: datetime
+    began_at: datetime | None
+    ended_at: datetime | None
+    parts: list[RecordedPart]
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """A message to the patient; its words are not kept."""
 
@@ -139,6 +160,7 @@ class VisitCopy(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[SavedNote] = []
     documents: list[Document] = []
     files: list[KeptFile] = []
+    recordings: list[Recorded] = []
     messages: list[Told] = []
     browsers: list[Browser] = []
     tests: list[Tested] = []

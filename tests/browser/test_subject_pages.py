@@ -16,7 +16,8 @@ from server.cup.rectify import rectify
 from server.db import Database
 from server.keyring import Keyring
 from server.pages import Pages
-from server.sealed import ATTACHMENTS_FOLDER
+from server.sealed import ATTACHMENTS_FOLDER, open_recordings
+from server.settings import Settings
 from server.subjects.bundle import PAGE_NAME, CopyWriter
 from tests.browser.test_desk_pages import VIEWS, inspect, open_page
 from tests.conftest import Cast, MakeVisit
@@ -60,9 +61,10 @@ async def test_the_copy_is_a_page_without_barriers_that_asks_for_nothing(
     data_dir: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
     store = SealedFolder(data_dir / ATTACHMENTS_FOLDER)
+    recordings = open_recordings(Settings(data_dir=data_dir))
     visit = await make_visit(cast.toscana, identity=ADA)
     await Ada(database, keyring, store).fill(cast.toscana, visit)
-    writer = CopyWriter(database, keyring, store, Pages(Assets()))
+    writer = CopyWriter(database, keyring, store, recordings, Pages(Assets()))
     await writer.write(await load_patient(database, visit), tmp_path / "copy.zip", NOW)
     with zipfile.ZipFile(tmp_path / "copy.zip") as archive:
         archive.extractall(tmp_path / "copy")
