@@ -8,13 +8,16 @@ Pure: times are given.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from recordings.encoded import EncodedFrame, SenderReport
 
 RATES: Final = {"audio": 48_000, "video": 90_000}
 _STEP_MS: Final = 300.0
-"""A sender that paused may count on from where it stopped; its reports then tell of a step."""
+_STEP_REPORTS: Final = 3
+"""A sender that paused may count on from where it stopped; so many reports then tell of a step."""
+_REPORTS: Final = 8
 _LOST_MS: Final = 10_000.0
 """No line holds packets back for so long: these are other times."""
 _LEAST_SHIFT_MS: Final = 5.0
@@ -28,25 +31,47 @@ class MediaClock:
         self._per_ms = rate / 1000
         self._at: tuple[int, float] | None = None
         """An RTP time and its place on the line."""
-        self.report: SenderReport | None = None
+        self._report: SenderReport | None = None
+        self._counted_ms = 0.0
+        """How far the RTP time had come at the last report."""
+        self._leads: deque[float] = deque(maxlen=_REPORTS)
+        """By how much the sender's clock leads the RTP time, by each of the last reports."""
 
     def place(self, rtp: int, came_ms: float) -> float:
         """Where a frame stands whose first packet came at ``came_ms``."""
         at = self.find(rtp)
         if at is None or abs(came_ms - at) > _LOST_MS:
             at = came_ms
-            self.report = None
+            self._leads.clear()
         self._at = (rtp, at)
         return at
 
     def hear(self, report: SenderReport) -> None:
-        """Takes a report; makes the step that it tells of."""
-        before, self.report = self.report, report
-        if before is not None:
-            counted_ms = _signed(report.rtp - before.rtp) / self._per_ms
-            step_ms = (report.ntp - before.ntp) * 1000 - counted_ms
+        """Takes a report; makes the step that the last ones tell of."""
+        if self._report is not None:
+            self._counted_ms += _signed(report.rtp - self._report.rtp) / self._per_ms
+        self._report = report
+        self._leads.append(report.ntp * 1000 - self._counted_ms)
+        before = list(self._leads)[:-_STEP_REPORTS]
+        if before:
+            step_ms = min(list(self._leads)[-_STEP_REPORTS:]) - min(before)
             if abs(step_ms) > _STEP_MS:
                 self.shift(step_ms)
+                for _ in before:
+                    self._leads.popleft()
+
+    @property
+    def heard_at(self) -> float | None:
+        """What the sender's clock showed at the last report, in milliseconds."""
+        return self._report.ntp * 1000 if self._report is not None and self._leads else None
+
+    def find_moment(self, ntp_ms: float) -> float | None:
+        """Where the moment stands at which the sender's clock shows ``ntp_ms``; None before its
+        first report. A sender with much to do reports late, never early: the least lead counts."""
+        if self._report is None or not self._leads:
+            return None
+        ahead_ms = ntp_ms - min(self._leads) - self._counted_ms
+        return self.find(self._report.rtp + round(ahead_ms * self._per_ms))
 
     def find(self, rtp: int) -> float | None:
         """Where an RTP time stands; None before the first frame."""
@@ -54,12 +79,6 @@ class MediaClock:
             return None
         known, at = self._at
         return at + _signed(rtp - known) / self._per_ms
-
-    def find_rtp(self, ntp: float) -> int | None:
-        """The RTP time at which the sender's clock shows ``ntp``; None before its report."""
-        if self.report is None:
-            return None
-        return round(self.report.rtp + (ntp - self.report.ntp) * 1000 * self._per_ms)
 
     def shift(self, by_ms: float) -> None:
         if self._at is not None:
@@ -81,11 +100,10 @@ class Timeline:
         """Takes a report; by how many milliseconds pictures stand elsewhere from here on."""
         self._clocks[kind].hear(report)
         audio, video = self._clocks["audio"], self._clocks["video"]
-        if video.report is None:
+        moment = video.heard_at
+        if moment is None:
             return 0.0
-        heard = audio.find_rtp(video.report.ntp)
-        should = None if heard is None else audio.find(heard)
-        stands = video.find(video.report.rtp)
+        should, stands = audio.find_moment(moment), video.find_moment(moment)
         if should is None or stands is None:
             return 0.0
         if not _LEAST_SHIFT_MS <= abs(should - stands) <= _MOST_SHIFT_MS:

@@ -172,6 +172,7 @@ class TrackKeeper:
             except OSError:
                 came = sum(isinstance(item, Block) for item in waiting.items)
                 self._unkeep(came + written - self.figures.frames - self.figures.packets)
+                self._waiting.items[:0] = _words(waiting.items)
                 raise
 
     @property
@@ -179,9 +180,9 @@ class TrackKeeper:
         return self._waiting.bytes > _MOST_WAITING_BYTES
 
     def drop(self) -> None:
-        """What waits for the disk is given up."""
+        """The frames that wait for the disk are given up."""
         self._unkeep(sum(isinstance(item, Block) for item in self._waiting.items))
-        self._waiting = _Waiting()
+        self._waiting = _Waiting(_words(self._waiting.items))
 
     def _unkeep(self, count: int) -> None:
         self.counts.kept -= count
@@ -231,6 +232,11 @@ class TrackKeeper:
     def _append(self, record: bytes) -> None:
         self._tape.append(record)
         self._records += 1
+
+
+def _words(items: list[Block | tuple[str, str]]) -> list[Block | tuple[str, str]]:
+    """Said twice they mean the same."""
+    return [item for item in items if not isinstance(item, Block)]
 
 
 def _first_size(items: list[Block | tuple[str, str]]) -> tuple[int, int]:

@@ -23,6 +23,8 @@ def raise_walls(memory_bytes: int) -> None:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    may_hold, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if may_hold == resource.RLIM_INFINITY or may_hold >= memory_bytes:
-        libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (memory_bytes, memory_bytes))
+    except ValueError:
+        return  # less would end the process where it takes more
+    libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)

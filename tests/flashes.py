@@ -88,10 +88,14 @@ class LoopTrack(MediaStreamTrack):
         self.sent = 0
         self.is_held = False
         """Nothing more is sent."""
+        self.late = 0.0
+        """By how many seconds the worst frame left late: so far off its reports may be."""
 
     async def recv(self) -> av.Packet:
         self._start.at = self._start.at or time.monotonic()
         await asyncio.sleep(self._start.at + self.sent / self._a_second - time.monotonic())
+        due = self._start.at + self.sent / self._a_second
+        self.late = max(self.late, time.monotonic() - due)
         while self.is_held:
             await asyncio.sleep(1)
         rate = 48_000 if self.kind == "audio" else 90_000

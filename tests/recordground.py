@@ -61,6 +61,11 @@ class Sender:
     def sent(self) -> int:
         return sum(track.sent for track in self.tracks)
 
+    @property
+    def late(self) -> float:
+        """What a busy machine adds to what sound and picture may be apart, in seconds."""
+        return max(track.late for track in self.tracks)
+
     async def offer(self) -> str:
         await self.connection.setLocalDescription(await self.connection.createOffer())
         return str(self.connection.localDescription.sdp)

@@ -71,14 +71,28 @@ def test_times_of_32_bits_begin_anew_without_a_step() -> None:
     ]
 
 
-def test_a_clock_that_stood_still_in_a_pause_is_put_right_by_the_next_report() -> None:
+def test_a_clock_that_stood_still_in_a_pause_is_put_right_by_the_next_reports() -> None:
     clock = MediaClock(48_000)
     clock.place(0, 0.0)
     clock.hear(SenderReport(NTP, 0))
-    clock.place(48_000, 4000.0)
-    clock.hear(SenderReport(NTP + 4.0, 48_000))
+    for second in (1, 2, 3):
+        clock.place(second * 48_000, 3000.0 + second * 1000)
+        clock.hear(SenderReport(NTP + 3 + second, second * 48_000))
 
-    assert clock.place(48_960, 4020.0) == pytest.approx(4020)
+    assert clock.place(3 * 48_000 + 960, 6020.0) == pytest.approx(6020)
+
+
+def test_a_report_that_is_late_moves_nothing() -> None:
+    line = Timeline(ORIGIN)
+    line.place("audio", sound(0.0))
+    line.place("video", picture(0.0))
+    moved = 0.0
+    for second, late in enumerate((0, 0.15, 0.4, 0, 0.2, 0.1, 0.3)):
+        moved += abs(line.hear("audio", report("audio", second)))
+        honest = report("video", second)
+        moved += abs(line.hear("video", SenderReport(honest.ntp + late, honest.rtp)))
+
+    assert moved == 0
 
 
 def test_times_of_another_clock_begin_where_they_came() -> None:
