@@ -284,5 +284,7 @@ async def test_a_process_inherits_nothing_and_shows_its_key_to_nobody(
         await until(lambda: "recordings.recorder" in " ".join(found.cmdline()))
 
         assert KEY.key_id not in " ".join(found.cmdline())
+        await until(lambda: found.rlimit(psutil.RLIMIT_CORE) == (0, 0))
+        assert found.rlimit(psutil.RLIMIT_AS) == (2**30, 2**30)
         with suppress(psutil.AccessDenied):
             assert found.environ() == {}

@@ -40,6 +40,7 @@ from tests.flashes import SOUNDS_A_SECOND, LoopTrack, Start, sound_loop
 
 SIZE = (640, 480)
 PICTURES_A_SECOND = 30
+FRAMES_A_SECOND = PICTURES_A_SECOND + SOUNDS_A_SECOND
 BITS_A_SECOND = 850_000
 HERE = Endpoint("127.0.0.1")
 _LOOP_SECONDS = 4
