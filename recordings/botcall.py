@@ -50,6 +50,8 @@ class Call:
         self._exchange: PatientExchange | None = None
         self._written: list[str] = []
         self._proven: tuple[bool, bool] = (False, False)
+        self._taken_back: set[str] = set()
+        """Kinds that the other page does not send now, as it says."""
         self._pulsed_at = 0.0
         self._trouble_since = 0.0
         self._before = Figures()
@@ -101,6 +103,7 @@ class Call:
         )
         self._pair, self._exchange = pair, None
         self._proven = (False, False)
+        self._taken_back = set()
 
     def _forget(self) -> None:
         _add(self._before, self._leg)
@@ -160,12 +163,19 @@ class Call:
         is_in = self._let_in.is_open
         sender = clinician if is_in and clinician and not clinician.is_away else None
         pulse = {
-            "hears": _arrival(leg, "audio", now, bool(sender and sender.microphone)),
-            "sees": _arrival(leg, "video", now, bool(sender and sender.camera)),
+            "hears": _arrival(leg, "audio", now, self._is_due("audio", sender)),
+            "sees": _arrival(leg, "video", now, self._is_due("video", sender)),
             "audio": is_in and self._stage.microphone.is_open,
             "video": is_in and self._stage.camera.is_open,
         }
         leg.tell({"pulse": pulse})
+
+    def _is_due(self, kind: str, sender: Person | None) -> bool:
+        """What the room promises and the other page has not taken back: on a weak line it stops
+        its picture for a while."""
+        if sender is None or kind in self._taken_back:
+            return False
+        return sender.microphone if kind == "audio" else sender.camera
 
     # ---- the channel -------------------------------------------------------------------
 
@@ -178,6 +188,9 @@ class Call:
             return
         if isinstance(said.get("text"), str):
             self._on_words(said["text"][:MOST_CHARACTERS])
+        if isinstance(said.get("pulse"), dict):
+            pulse = said["pulse"]
+            self._taken_back = {kind for kind in _DEAD_AFTER_SECONDS if pulse.get(kind) is False}
         if isinstance(said.get("sas"), dict):
             self._check(said["sas"])
 

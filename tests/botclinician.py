@@ -84,6 +84,10 @@ class Clinician:
         if self.connection is not None:
             await self.connection.close()
 
+    def pulse(self, *, video: bool) -> None:
+        """What this page sends, as its ladder lets it."""
+        self._tell({"pulse": {"hears": True, "sees": True, "audio": True, "video": video}})
+
     def verify(self) -> None:
         """Ask her what she sees."""
         self._tell({"sas": {"step": "ask"}})

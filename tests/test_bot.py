@@ -112,6 +112,9 @@ async def test_a_patient_comes_in_is_seen_and_heard_and_answers(
     clinician.verify()
     shown = " ".join(PICTURES[figure] for figure in clinician.figures)
     await clinician.wait(lambda page: shown in page.heard)
+    await clinician.wait(lambda page: page.pulses[-1]["sees"])
+    clinician.pulse(video=False)
+    await clinician.wait(lambda page: page.pulses[-1]["sees"] is None)
 
     assert before == {}, "nothing is sent before she is let in"
     picture = clinician.frames["video"][-1]
