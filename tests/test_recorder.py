@@ -15,9 +15,11 @@ import aioice.ice
 import psutil
 import pytest
 
+from recordings import deck
 from recordings.deck import Deck
 from recordings.finishing import Finished
 from recordings.guard import BadOffer
+from recordings.passthrough import on_key_frame_wanted
 from recordings.recorderwords import (
     Done,
     GapReason,
@@ -77,13 +79,13 @@ class Studio:
 @pytest.fixture
 async def studio(tmp_path: Path) -> AsyncIterator[Studio]:
     words: list[RecorderWord] = []
-    deck = Deck(HERE, tmp_path, KEY, lambda who: who in studio.agreed, words.append, {})
-    studio = Studio(tmp_path, deck, words)
-    running = asyncio.create_task(deck.run())
+    tapes = Deck(HERE, tmp_path, KEY, lambda who: who in studio.agreed, words.append, {})
+    studio = Studio(tmp_path, tapes, words)
+    running = asyncio.create_task(tapes.run())
     yield studio
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    await deck.close()
+    await tapes.close()
 
 
 def is_accounted(stats: Stats) -> bool:
@@ -177,6 +179,29 @@ async def test_a_late_camera_and_a_lone_voice_are_kept(studio: Studio) -> None:
     finished, file = studio.file()
     assert finished.figures.frames == 0
     assert len(find_beeps(file)) >= 1
+
+
+async def test_whole_pictures_are_asked_for_so_that_a_file_can_be_sought_in(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deck, "KEY_FRAME_SECONDS", 0.5)
+    asked: list[float] = []
+    sender = Sender.of(*flash_and_beep())
+    [pictures] = [one for one in sender.connection.getSenders() if one.kind == "video"]
+
+    async def hear() -> None:
+        asked.append(asyncio.get_running_loop().time())
+
+    on_key_frame_wanted(pictures, hear)
+    await sender.take(await studio.deck.answer("patient", await sender.offer()))
+    await until(lambda: len(asked) >= 4)
+
+    studio.agree()
+    await asyncio.sleep(0.5)
+    asked.clear()
+    await asyncio.sleep(1.5)
+    assert asked == [], "nobody is asked for what is not kept"
+    await sender.close()
 
 
 async def test_a_disk_that_fails_is_told_and_recording_goes_on_when_it_is_back(
