@@ -50,6 +50,21 @@ async def test_user_is_added_and_changed_with_what_reports_say(
     assert (user.profession, code) == (Profession.GENERAL_PRACTITIONER, CODICE_FISCALE)
 
 
+async def test_a_clinician_becomes_a_facilitator_and_nobody_else(
+    installation: Installation,
+) -> None:
+    add_user(installation, "--codice-fiscale", CODICE_FISCALE)
+    installation.succeed("user", "set", "anna.bianchi", "--facilitator")
+    author, _ = await load_author(installation.folder)
+    installation.succeed(
+        "user", "add", "--organisation", "ausl-toscana", "--username", "paola",
+        "--role", "desk", "--password-stdin", stdin=PASSWORD,
+    )  # fmt: skip
+
+    assert author.is_facilitator
+    assert "no clinician" in installation.fail("user", "set", "paola", "--facilitator")
+
+
 def test_a_wrong_codice_fiscale_is_refused(installation: Installation) -> None:
     add_user(installation)
 

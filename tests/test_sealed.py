@@ -174,7 +174,7 @@ CLEAR = {
     "of the organisation": {
         "organisation.name", "organisation.pilot_clinics", "organisation.street",
         "organisation.city", "phase_change.pilot_clinics", "clinic.name", "clinic.site_name",
-        "source.name", "source.settings",
+        "organisation.recording_purposes", "source.name", "source.settings",
     },
     "names of staff, as patients read them": {"user.given_name", "user.family_name"},
     "a hash": {"user.password_hash"},
@@ -183,10 +183,13 @@ CLEAR = {
         "inbox_message.message_order", "inbox_message.warnings", "difference.fields",
         "outbox_event.facts", "patient_message.parameters", "line_test.steps",
         "line_test.problems", "log_entry.entry", "submission.workflow_instance_id",
-        "visit_summary.problems", "log_checkpoint.note", "saved_view.query",
+        "recording_track.gaps", "visit_summary.problems", "log_checkpoint.note", "saved_view.query",
     },
     "texts for many patients, written before any of them": {
         "note_template.title", "note_template.specialty", "note_template.content", "phrase.text",
+    },
+    "invented patients, to practise with": {
+        "training_scenario.title", "training_scenario.content", "practice.scenario",
     },
     "a published list": {"code_list_entry.display", "code_list_entry.search_text"},
 }  # fmt: skip
