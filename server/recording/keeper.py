@@ -63,7 +63,9 @@ class Keeper:
 
     async def stop(self) -> None:
         """End every process; what is live goes on where somebody else leads."""
-        kept = [self._looking, *self._kept.values()]
+        self._looking.cancel()
+        await asyncio.wait({self._looking})
+        kept = list(self._kept.values())
         for task in kept:
             task.cancel()
         await asyncio.gather(*kept, return_exceptions=True)
