@@ -36,6 +36,8 @@ FLUSH_SECONDS: Final = 0.9
 KEY_FRAME_SECONDS: Final = 5.0
 _TICK_SECONDS: Final = 0.1
 _ASK_TICKS: Final = 5
+_WRITERS: Final = 2
+"""A disk that is slow is slow for both people at once."""
 _RETRY_SECONDS: Final = 2.0
 _ROOM_BYTES: Final = 16 * 2**20
 _PROBE: Final = bytes(64 * 1024)
@@ -62,7 +64,7 @@ class Deck:
         self._say = say
         self._parts = dict(parts)
         self._legs: dict[str, RecorderLeg] = {}
-        self._executor = ThreadPoolExecutor(max_workers=1)
+        self._executor = ThreadPoolExecutor(max_workers=_WRITERS)
         self._trouble: TroubleReason | None = None
         self._ended = Counts()
         self._ended_packets = 0
@@ -168,17 +170,25 @@ class Deck:
             )
 
     async def _keep_writing(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while True:
-            await asyncio.sleep(FLUSH_SECONDS if self._trouble is None else _RETRY_SECONDS)
-            if self._trouble is not None and not await self._is_room_again():
-                continue
-            try:
-                for leg in list(self._legs.values()):
-                    await leg.keeper.flush()
-            except OSError as error:
-                self._fail(error)
+            if self._trouble is None:
+                await asyncio.sleep(began + FLUSH_SECONDS - loop.time())
             else:
+                await asyncio.sleep(_RETRY_SECONDS)
+                if not await self._is_room_again():
+                    continue
+            began = loop.time()
+            flushing = [leg.keeper.flush() for leg in self._legs.values()]
+            found = await asyncio.gather(*flushing, return_exceptions=True)
+            failed = [error for error in found if isinstance(error, BaseException)]
+            if not failed:
                 self._recover()
+            for error in failed:
+                if not isinstance(error, OSError):
+                    raise error
+                self._fail(error)
 
     async def _is_room_again(self) -> bool:
         loop = asyncio.get_running_loop()

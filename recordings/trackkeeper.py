@@ -7,6 +7,7 @@ when they come out of the buffers after it. A track without a kept frame has no 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -89,6 +90,8 @@ class TrackKeeper:
         self._has_shift = False
         self._waiting = _Waiting()
         self._writing = asyncio.Lock()
+        self._pen = threading.Lock()
+        """A writing goes on when nobody waits for it any more."""
 
     @property
     def has_begun(self) -> bool:
@@ -204,7 +207,12 @@ class TrackKeeper:
         self._waiting.items.append((name, text))
 
     def _write(self, items: list[Block | tuple[str, str]]) -> None:
-        """In a thread. Runs of frames become clusters, words stand between them."""
+        """In a thread."""
+        with self._pen:
+            self._write_down(items)
+
+    def _write_down(self, items: list[Block | tuple[str, str]]) -> None:
+        """Runs of frames become clusters, words stand between them."""
         if not self._records:
             self._append(live_head(Shape(_first_size(items), has_sound=True)))
         blocks: list[Block] = []

@@ -86,6 +86,8 @@ class LoopTrack(MediaStreamTrack):
         self._a_second = a_second
         self._start = start
         self.sent = 0
+        self.sent_at = 0.0
+        """When the last one was, in seconds of the Unix epoch."""
         self.is_held = False
         """Nothing more is sent."""
         self.late = 0.0
@@ -103,6 +105,7 @@ class LoopTrack(MediaStreamTrack):
         packet.pts = self.sent * rate // self._a_second
         packet.time_base = Fraction(1, rate)
         self.sent += 1
+        self.sent_at = time.time()
         return packet
 
 

@@ -62,6 +62,11 @@ class Sender:
         return sum(track.sent for track in self.tracks)
 
     @property
+    def sent_at(self) -> float:
+        """When the last frame was sent, in seconds of the Unix epoch."""
+        return max(track.sent_at for track in self.tracks)
+
+    @property
     def late(self) -> float:
         """What a busy machine adds to what sound and picture may be apart, in seconds."""
         return max(track.late for track in self.tracks)
@@ -129,7 +134,7 @@ class Page:
 
     def __init__(self, house: House, who: str, role: Role) -> None:
         self._house = house
-        self._who = who
+        self.who = who
         self._role = role
         self._generations: dict[str, int] = {}
         self._answered = asyncio.Event()
@@ -143,13 +148,13 @@ class Page:
     async def connect(self) -> None:
         """With the recorder, once it is there."""
         self._answered.clear()
-        await until(lambda: "recorder" in self._generations and self._who in self._generations)
+        await until(lambda: "recorder" in self._generations and self.who in self._generations)
         payload = json.dumps({"type": "offer", "sdp": await self.sender.offer(), "leg": 3})
         self.client.send(
             Offer(
                 cseq=UNNUMBERED,
                 to="recorder",
-                generation=max(self._generations["recorder"], self._generations[self._who]),
+                generation=max(self._generations["recorder"], self._generations[self.who]),
                 payload=msgspec.Raw(payload.encode()),
             )
         )
@@ -166,7 +171,7 @@ class Page:
         await asyncio.gather(self._life, return_exceptions=True)
 
     async def _fetch_ticket(self) -> str:
-        return self._house.hub.issue_ticket("visit", self._who, self._role, self._house.clock.now)
+        return self._house.hub.issue_ticket("visit", self.who, self._role, self._house.clock.now)
 
     def _welcome(self, welcome: Welcome) -> None:
         self._generations = {one.participant: one.generation for one in welcome.participants}
