@@ -95,9 +95,13 @@ async def measure(folder: Path, rounds: int) -> Report:
 
 
 def make_hour(path: Path) -> None:
-    """A short film over and over, with the times of one hour and an index."""
+    """A short film over and over, with the times of one hour and the index before the frames, as
+    in the files of the recorder."""
     loop = make_film(_LOOP_SECONDS, size=(640, 480), bit_rate=_BITS_PER_SECOND)
-    with av.open(io.BytesIO(loop)) as short, av.open(str(path), "w", format="webm") as long:
+    with (
+        av.open(io.BytesIO(loop)) as short,
+        av.open(str(path), "w", format="webm", options={"cues_to_front": "1"}) as long,
+    ):
         streams = {
             stream.index: long.add_stream_from_template(stream)
             for stream in (*short.streams.video, *short.streams.audio)
