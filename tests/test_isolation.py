@@ -259,7 +259,8 @@ FORM = {
 }  # fmt: skip
 NEEDS_MORE = (
     "/assign", "/correct", "/addendum", "/upload", "/admin/reconciliation", "/admin/retention",
-    "/admin/retention/holds", "/signature", "/view", "/export", "/training/scenarios/{scenario_id}",
+    "/admin/retention/holds", "/admin/recording", "/signature", "/view", "/export",
+    "/training/scenarios/{scenario_id}",
 )  # fmt: skip
 """Forms that want something of their own: a 400 shows that one is in."""
 ROLES = ("clinician", "colleague", "desk", "manager", "auditor", "administrator")
