@@ -123,16 +123,7 @@ async def _encode_facts(session: AsyncSession, archived: Archived) -> bytes:
             "began_at": recording.began_at,
             "ended_at": recording.ended_at,
             "end_reason": recording.end_reason,
-            "consents": [
-                {
-                    "participant": consent.participant,
-                    "answer": consent.answer,
-                    "at": consent.at,
-                    "text_version": consent.text_version,
-                    "text_hash": consent.text_hash,
-                }
-                for consent in consents
-            ],
+            "consents": [_encode_consent(consent) for consent in consents],
             "tracks": [
                 {
                     "file": f"{track.participant}-{track.part}.webm",
@@ -145,6 +136,16 @@ async def _encode_facts(session: AsyncSession, archived: Archived) -> bytes:
             ],
         }
     )
+
+
+def _encode_consent(consent: RecordingConsent) -> dict[str, object]:
+    return {
+        "participant": consent.participant,
+        "answer": consent.answer,
+        "at": consent.at,
+        "text_version": consent.text_version,
+        "text_hash": consent.text_hash,
+    }
 
 
 def _pack(members: Sequence[Member]) -> Iterator[bytes]:
