@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import pickle
 import shutil
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -20,13 +21,13 @@ import argon2
 import asyncpg
 import hypothesis
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.orm import joinedload
 
 from server.admin import add_organisation, add_user
 from server.cup.booking import Booking, BookingEvent, Message, Order
 from server.cup.inbox.intake import Inbox
-from server.db import EVERY_ORGANISATION, Database, OrganisationId
+from server.db import EVERY_ORGANISATION, Base, Database, OrganisationId
 from server.keyring import Keyring, load_keyring
 from server.migrations import migrate
 from server.models import (
@@ -42,9 +43,11 @@ from server.models import (
     VisitState,
 )
 from server.sealed import Details, Identity
+from tests.statements import share_statements
 
 hypothesis.settings.register_profile("shared machine", deadline=None)
 hypothesis.settings.load_profile("shared machine")
+share_statements()
 
 PASSWORD = "gelsomino-ventaglio-44"
 """Of every user of the cast; hashed once with the cheapest parameters."""
@@ -100,9 +103,18 @@ def data_dir(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def first_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of keys that every test of this process begins with."""
+    folder = tmp_path_factory.mktemp("first")
+    load_keyring(folder, create=True)
+    return folder / "keys"
+
+
 @pytest.fixture
-def keyring(data_dir: Path) -> Keyring:
-    return load_keyring(data_dir, create=True)
+def keyring(data_dir: Path, first_keys: Path) -> Keyring:
+    shutil.copytree(first_keys, data_dir / "keys")
+    return load_keyring(data_dir)
 
 
 @pytest.fixture(scope="session")
@@ -167,12 +179,46 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
+class FirstCast:
+    """The cast as it was made for the first test that wanted one: the others get its rows, which
+    the keys of :func:`first_keys` open, and objects of their own."""
+
+    def __init__(self) -> None:
+        self._teams = b""
+        self._rows: list[tuple[Table, list[dict[str, object]]]] = []
+
+    async def make(self, database: Database, keyring: Keyring) -> Cast:
+        if self._teams:
+            await self._copy_rows(database)
+        else:
+            await self._keep(database, await _make_cast(database, keyring))
+        toscana, emilia = pickle.loads(self._teams)  # noqa: S301 - they are ours
+        return Cast(Team(**toscana), Team(**emilia))
+
+    async def _copy_rows(self, database: Database) -> None:
+        async with database.engine.begin() as connection:
+            for table, rows in self._rows:
+                await connection.execute(insert(table), rows)
+
+    async def _keep(self, database: Database, cast: Cast) -> None:
+        async with database.engine.connect() as connection:
+            for table in Base.metadata.sorted_tables:
+                found = (await connection.execute(select(table))).mappings().all()
+                if found:
+                    self._rows.append((table, [dict(row) for row in found]))
+        teams = (cast.toscana, cast.emilia)
+        parts = [{part.name: getattr(team, part.name) for part in fields(team)} for team in teams]
+        self._teams = pickle.dumps(parts)
+
+
+@pytest.fixture(scope="session")
+def first_cast() -> FirstCast:
+    return FirstCast()
+
+
 @pytest.fixture
-async def cast(database: Database, keyring: Keyring) -> Cast:
-    return Cast(
-        toscana=await _make_team(database, keyring, "ausl-toscana", "Azienda USL Toscana Centro"),
-        emilia=await _make_team(database, keyring, "ausl-emilia", "Azienda USL di Modena"),
-    )
+async def cast(database: Database, keyring: Keyring, first_cast: FirstCast) -> Cast:
+    return await first_cast.make(database, keyring)
 
 
 class MakeVisit:
@@ -274,6 +320,13 @@ async def _execute(address: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def _make_cast(database: Database, keyring: Keyring) -> Cast:
+    return Cast(
+        toscana=await _make_team(database, keyring, "ausl-toscana", "Azienda USL Toscana Centro"),
+        emilia=await _make_team(database, keyring, "ausl-emilia", "Azienda USL di Modena"),
+    )
 
 
 async def _make_team(database: Database, keyring: Keyring, code: str, name: str) -> Team:

@@ -6,6 +6,7 @@ there, :func:`is_empty` whether it never was. All work on SQLite and PostgreSQL,
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -58,5 +59,7 @@ def find_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
 def _newest_revision() -> str | None:
+    """Of this version of the platform: its files are read once in a process."""
     return ScriptDirectory.from_config(alembic_config()).get_current_head()
