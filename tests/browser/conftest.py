@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -49,4 +50,8 @@ async def live_server(database_url: str, data_dir: Path, keyring: Keyring) -> As
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    return Templates(tmp_path_factory.mktemp("demos"))
+    """In the folder that the processes of one run share."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "demos"
+    shared.mkdir(exist_ok=True)
+    return Templates(shared)

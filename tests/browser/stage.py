@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -20,21 +21,32 @@ _FRESH_SECONDS: Final = 240
 
 
 class Templates:
-    """Folders of a demo that is filled once in a while and copied for each test."""
+    """Folders of a demo that is filled once in a while, by one of the processes that test, and
+    copied for each test of all of them."""
 
     def __init__(self, parent: Path) -> None:
-        self._folders = (parent / f"demo-{number}" for number in count())
-        self._newest: Path | None = None
-        self._filled_at = 0.0
+        self._parent = parent
 
     async def copy(self, folder: Path) -> None:
-        if self._newest is None or time.monotonic() - self._filled_at > _FRESH_SECONDS:
-            self._filled_at = time.monotonic()
-            self._newest = next(self._folders)
-            self._newest.mkdir()
-            async with running_demo(self._newest / "data"):
-                pass
-        shutil.copytree(self._newest / "data", folder)
+        with (self._parent / "turn").open("w") as turn:
+            await asyncio.to_thread(fcntl.flock, turn, fcntl.LOCK_EX)
+            newest = self._find_fresh() or await self._fill()
+        shutil.copytree(newest / "data", folder)
+
+    def _find_fresh(self) -> Path | None:
+        fresh = time.time() - _FRESH_SECONDS
+        known = [int(path.name.removeprefix("demo-")) for path in self._parent.glob("demo-*")]
+        newest = max(known, default=0)
+        return self._parent / f"demo-{newest}" if newest > fresh else None
+
+    async def _fill(self) -> Path:
+        """The folder's name says since when its day goes by."""
+        began = int(time.time())
+        unfinished = self._parent / f"unfinished-{began}"
+        unfinished.mkdir()
+        async with running_demo(unfinished / "data"):
+            pass
+        return unfinished.rename(self._parent / f"demo-{began}")
 
 
 @dataclass(frozen=True, slots=True)
