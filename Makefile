@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Where the machine has no node, the wheel in the lock file brings node and npm.
 NODE_PATH := $(CURDIR)/.venv/node-bin
 export PATH := $(PATH):$(NODE_PATH)
+# Each of some hundred processes of the tests would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test lint bench chaos tour lock
 
