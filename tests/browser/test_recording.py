@@ -74,6 +74,11 @@ _COUNT_SENT: Final = """() => {
 }"""
 """Notes what the connection to the recorder has sent when it ends."""
 
+_PLAYS: Final = """() => {
+  const films = [...document.querySelectorAll("[data-pane] video")];
+  return films.length >= 2 && films.every((film) => film.currentTime > 2 && film.videoWidth > 0);
+}"""
+
 _LOAD_TRACK: Final = """async (url) => {
   const answer = await fetch(url);
   const bytes = new Uint8Array(await answer.arrayBuffer());
@@ -245,6 +250,11 @@ async def test_a_recorded_visit_is_kept_whole_and_in_sync(flashing: Stage) -> No
     assert abs(lip_sync(tracks["patient"])) <= LIP_SYNC_SECONDS
     blue, red = find_colour(tracks["clinician"])
     assert blue > 200 > 128 > red
+
+    await clinician("play").click()
+    await clinician.page.wait_for_function(_PLAYS, timeout=PATIENCE_MS)
+    await expect(clinician("player-problem")).to_be_hidden()
+    await clinician.page.screenshot(path=flashing.folder / "player.png")
     assert patient.faults + clinician.faults == []
 
 
