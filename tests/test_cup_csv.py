@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -99,12 +98,10 @@ def test_cell_of_ten_megabytes_costs_its_own_row_only(quote: bytes, filling: byt
     cell = quote + filling * (10_000_000 // len(filling)) + quote
     content = HEADER + good_row("A") + good_row("B", cell) + good_row("C")
 
-    started = time.perf_counter()
     bookings, errors = parse(content)
 
     assert [booking.booking_code for booking in bookings] == ["A", "C"]
     assert errors == [(3, "indirizzo", "too_long")]
-    assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize("delimiter", [";", ",", "\t"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -349,12 +348,9 @@ def test_a_reference_by_identifier_alone_says_who_it_is() -> None:
     ids=lambda value: str(value)[:24],
 )
 def test_caps_and_junk_are_faults_at_once(content: bytes, reason: Reason) -> None:
-    started = time.perf_counter()
-
     fault = parse_fault(content)
 
     assert fault.reason is reason
-    assert time.perf_counter() - started < 1
 
 
 def test_a_large_resource_that_all_refer_to_does_not_multiply() -> None:

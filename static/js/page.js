@@ -21,7 +21,7 @@ export function pageData() {
 }
 
 /**
- * @template {HTMLElement} T
+ * @template {Element} T
  * @param {string} selector
  * @param {{new (): T, prototype: T}} type
  * @returns {T | null}
@@ -33,7 +33,7 @@ function find(selector, type) {
 
 /**
  * An element the page may leave out.
- * @template {HTMLElement} T
+ * @template {Element} T
  * @param {string} name
  * @param {{new (): T, prototype: T}} type
  */

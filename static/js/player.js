@@ -247,11 +247,12 @@ class Player {
 
   /** @param {Gap} gap */
   #addMark(gap) {
-    const mark = document.createElement("span");
-    mark.className = "player-mark";
-    mark.style.left = `${(100 * gap.fromMs) / this.#durationMs}%`;
-    mark.style.width = `${(100 * (gap.toMs - gap.fromMs)) / this.#durationMs}%`;
-    findHook("marks", HTMLElement)?.append(mark);
+    const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    mark.setAttribute("class", "player-mark");
+    mark.setAttribute("x", `${(100 * gap.fromMs) / this.#durationMs}%`);
+    mark.setAttribute("width", `${(100 * (gap.toMs - gap.fromMs)) / this.#durationMs}%`);
+    mark.setAttribute("height", "100%");
+    findHook("marks", SVGElement)?.append(mark);
   }
 
   /**
