@@ -67,7 +67,6 @@ async def begin_practice(
     """
     async with database.begin(EVERY_ORGANISATION) as session:
         ground = await _make_ground(session, keyring)
-    async with database.begin(EVERY_ORGANISATION) as session:
         user = await session.get_one(User, actor.id)
         twin = await _load_twin(session, ground, user)
         visit = await _book(session, keyring, ground, twin, scenario, now)
