@@ -11,6 +11,7 @@ import binascii
 import json
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def find_canaries(canaries: Mapping[str, str], places: Sequence[Path]) -> list[F
     return [
         Find(name, coding, file)
         for file in _files(places)
-        for content in [file.read_bytes()]
+        for content in _read(file)
         for name, coding, needle in needles
         if needle in content
     ]
@@ -47,8 +48,16 @@ def _files(places: Sequence[Path]) -> Iterator[Path]:
     for place in places:
         if place.is_dir():
             yield from sorted(path for path in place.rglob("*") if path.is_file())
-        else:
+        elif place.exists():
             yield place
+        else:
+            raise FileNotFoundError(place)
+
+
+def _read(file: Path) -> Iterator[bytes]:
+    """Nothing of a file that a running server has renamed or deleted since it was listed."""
+    with suppress(FileNotFoundError):
+        yield file.read_bytes()
 
 
 def _codings(name: str, text: str) -> Iterator[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ from server.db import Database
 from server.keyring import Keyring
 from server.models import Visit
 from server.sealed import Section
+from tests.browser.actors import PATIENCE_MS
 from tests.browser.test_note import (
     context,
     expect_saved,
@@ -105,4 +106,6 @@ async def test_two_tabs_that_were_closed_without_a_line_both_come_back(
     await expect(editor).to_have_value("il referto")
     await expect(third.get_by_test_id("section-therapy")).to_have_value("la terapia")
     await expect_saved(third)
-    assert await third.evaluate(COUNT_DRAFTS) == 0
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        while await third.evaluate(COUNT_DRAFTS):
+            await asyncio.sleep(0.2)
