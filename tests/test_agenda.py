@@ -41,7 +41,9 @@ async def load_states(visitor: Visitor) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture
-async def still_site(database: Database, database_url: str, data_dir: Path) -> AsyncIterator[Site]:
+async def still_site(
+    database: Database, database_url: str, data_dir: Path, keyring: Keyring
+) -> AsyncIterator[Site]:
     """Without workers, which have statements of their own."""
     async with open_site(database, database_url, data_dir, has_workers=False) as site:
         yield site
