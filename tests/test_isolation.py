@@ -480,6 +480,7 @@ async def test_without_a_session_every_staff_route_leads_to_the_login(
     assert await count_entries(database) == before
 
 
+@pytest.mark.timeout(400)
 async def test_the_right_role_gets_in(
     site: Site, cast: Cast, make_visit: MakeVisit, database: Database, keyring: Keyring
 ) -> None:
