@@ -16,7 +16,6 @@ import msgspec
 from aiortc import (
     RTCDataChannel,
     RTCRtpReceiver,
-    RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
@@ -26,9 +25,8 @@ from recordings.botline import Weather, cut
 from recordings.botstage import PictureTrack, StageTrack
 from recordings.echowords import Endpoint
 from recordings.guard import BadOffer, GuardedPeerConnection, without_addresses
-from recordings.passthrough import on_key_frame_wanted, tap
+from recordings.passthrough import on_key_frame_wanted, prefer_codecs, tap
 
-_CODECS: Final = {"audio": ("audio/opus",), "video": ("video/vp8", "video/rtx")}
 _CHANNEL: Final = "room"
 _OVER: Final = ("failed", "closed")
 
@@ -85,11 +83,7 @@ class Leg:
 
     def _add(self, track: StageTrack, direction: str) -> RTCRtpTransceiver:
         transceiver: RTCRtpTransceiver = self.connection.addTransceiver(track, direction)
-        known = RTCRtpSender.getCapabilities(track.kind)
-        wanted = _CODECS[track.kind]
-        transceiver.setCodecPreferences(
-            [codec for codec in known.codecs if codec.mimeType.lower() in wanted]
-        )
+        prefer_codecs(transceiver)
         if isinstance(track, PictureTrack):
             on_key_frame_wanted(transceiver.sender, lambda: _show_whole(track))
         return transceiver

@@ -124,6 +124,7 @@ class StageTrack(MediaStreamTrack):
         """What comes next needs nothing that came before."""
 
     def _make(self, number: int) -> av.Packet[Any]:
+        """What is sent at this step."""
         raise NotImplementedError
 
 

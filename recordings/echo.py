@@ -18,11 +18,17 @@ import sys
 from typing import Final
 
 import msgspec
-from aiortc import RTCDataChannel, RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
+from aiortc import RTCDataChannel, RTCRtpTransceiver
 
 from recordings.echowords import LIFE_SECONDS, LONGEST_LINE, Answer, Endpoint, Offer
 from recordings.guard import BadOffer, GuardedPeerConnection, without_addresses
-from recordings.passthrough import FrameTrack, ask_key_frame, on_key_frame_wanted, tap
+from recordings.passthrough import (
+    FrameTrack,
+    ask_key_frame,
+    on_key_frame_wanted,
+    prefer_codecs,
+    tap,
+)
 
 IDLE_SECONDS: Final = 6.0
 MOST_SENT_BYTES: Final = 2_000_000
@@ -33,7 +39,6 @@ _MEMORY_BYTES: Final = 2**30
 _CPU_SECONDS: Final = 45
 _NICENESS: Final = 5
 _KINDS: Final = ("audio", "video")
-_CODECS: Final = {"audio": ("audio/opus",), "video": ("video/vp8", "video/rtx")}
 
 
 def clean_offer(sdp: str) -> tuple[str, list[str]]:
@@ -66,13 +71,7 @@ class EchoLeg:
         sdp, kinds = clean_offer(offer)
         for kind in kinds:
             self._add(kind)
-        connection = self._connection
-        try:
-            await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
-            await connection.setLocalDescription(await connection.createAnswer())
-        except Exception as error:
-            raise BadOffer(type(error).__name__) from error
-        return connection.localDescription.sdp
+        return await self._connection.answer(sdp)
 
     async def close(self) -> None:
         self.over.set()
@@ -83,11 +82,7 @@ class EchoLeg:
     def _add(self, kind: str) -> None:
         track = FrameTrack(kind)
         transceiver: RTCRtpTransceiver = self._connection.addTransceiver(track)
-        known = RTCRtpReceiver.getCapabilities(kind)
-        codecs = known.codecs if known else []
-        transceiver.setCodecPreferences(
-            [codec for codec in codecs if codec.mimeType.lower() in _CODECS[kind]]
-        )
+        prefer_codecs(transceiver)
         receiver = transceiver.receiver
         tap(receiver, track.push)
         on_key_frame_wanted(transceiver.sender, lambda: ask_key_frame(receiver))

@@ -113,6 +113,18 @@ class GuardedPeerConnection(RTCPeerConnection):
         setattr(self, _CERTIFICATES, [certificate or AeadCertificate.generateCertificate()])
         self._endpoint = endpoint
 
+    async def answer(self, offer: str) -> str:
+        """The answer to an offer without addresses; the leg listens from here on.
+
+        :raises BadOffer: aiortc does not take it.
+        """
+        try:
+            await self.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            await self.setLocalDescription(await self.createAnswer())
+        except Exception as error:
+            raise BadOffer(type(error).__name__) from error
+        return self.localDescription.sdp
+
     async def setLocalDescription(  # noqa: N802 - the name of the standard
         self,
         sessionDescription: RTCSessionDescription | None = None,  # noqa: N803

@@ -13,13 +13,14 @@ from fractions import Fraction
 from typing import Any, Final
 
 import av
-from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RTCP_PSFB_FIR, RTCP_PSFB_PLI, AnyRtcpPacket, RtcpPsfbPacket
 
 MAX_WAITING_FRAMES: Final = 64
+CODECS: Final = {"audio": ("audio/opus",), "video": ("video/vp8", "video/rtx")}
 _DECODER_QUEUE: Final = "_RTCRtpReceiver__decoder_queue"
 _WISHES: Final = (RTCP_PSFB_PLI, RTCP_PSFB_FIR)
 _RTCP_HANDLER: Final = "_handle_rtcp_packet"
@@ -64,6 +65,14 @@ class FrameTrack(MediaStreamTrack):
     async def recv(self) -> av.Packet[Any]:
         """The sender packs a packet as it is and would encode a frame."""
         return await self._packets.get()
+
+
+def prefer_codecs(transceiver: RTCRtpTransceiver) -> None:
+    """Opus, or VP8 with retransmission: what is passed on or kept as it comes."""
+    known = RTCRtpReceiver.getCapabilities(transceiver.kind)
+    wanted = CODECS[transceiver.kind]
+    codecs = known.codecs if known else []
+    transceiver.setCodecPreferences([one for one in codecs if one.mimeType.lower() in wanted])
 
 
 def tap(receiver: RTCRtpReceiver, sink: Sink) -> None:

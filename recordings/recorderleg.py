@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aiortc import RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
+from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 
 from recordings.echowords import Endpoint
 from recordings.encoded import (
@@ -19,10 +19,9 @@ from recordings.encoded import (
     take_frames,
 )
 from recordings.guard import BadOffer, GuardedPeerConnection, without_addresses
-from recordings.passthrough import ask_key_frame
+from recordings.passthrough import CODECS, ask_key_frame, prefer_codecs
 from recordings.trackkeeper import TrackKeeper
 
-_CODECS: Final = {"audio": ("audio/opus",), "video": ("video/vp8", "video/rtx")}
 _OVER: Final = ("failed", "closed")
 
 
@@ -32,7 +31,7 @@ def clean_offer(sdp: str) -> tuple[str, list[str]]:
     :raises BadOffer: not at most one sound and one picture, or something else, too.
     """
     clean, kinds = without_addresses(sdp)
-    if not kinds or len(set(kinds)) < len(kinds) or set(kinds) - set(_CODECS):
+    if not kinds or len(set(kinds)) < len(kinds) or set(kinds) - set(CODECS):
         raise BadOffer(f"{len(kinds)} sections")
     return clean, kinds
 
@@ -79,13 +78,7 @@ class RecorderLeg:
         sdp, kinds = clean_offer(offer)
         for kind in kinds:
             self._add(kind)
-        connection = self._connection
-        try:
-            await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
-            await connection.setLocalDescription(await connection.createAnswer())
-        except Exception as error:
-            raise BadOffer(type(error).__name__) from error
-        return connection.localDescription.sdp
+        return await self._connection.answer(sdp)
 
     async def ask_whole_picture(self) -> None:
         """Now, whatever was sent last."""
@@ -118,11 +111,7 @@ class RecorderLeg:
     def _add(self, kind: str) -> None:
         transceiver: RTCRtpTransceiver = self._connection.addTransceiver(kind, "recvonly")
         receiver = transceiver.receiver
-        known = RTCRtpReceiver.getCapabilities(kind)
-        codecs = known.codecs if known else []
-        transceiver.setCodecPreferences(
-            [codec for codec in codecs if codec.mimeType.lower() in _CODECS[kind]]
-        )
+        prefer_codecs(transceiver)
         keeper = self.keeper
         buffer = FrameBuffer(
             kind,

@@ -43,7 +43,7 @@ from server.retention.night import seconds_to_night
 from server.sealed import open_identity
 from server.services import SETTINGS
 from server.training.ground import CODE, Begun, begin_practice
-from server.training.library import load_own
+from server.training.library import SCENARIOS
 from server.training.scenario import (
     Scenario,
     ScenarioWrong,
@@ -452,7 +452,7 @@ FORM: Mapping[str, str] = {
 
 async def load_scenarios(database: Database, team: Team) -> list[TrainingScenario]:
     async with database.read(team.organisation.id) as session:
-        return await load_own(session)
+        return await SCENARIOS.load_newest(session)
 
 
 async def test_a_facilitator_builds_a_scenario_and_others_adopt_it(

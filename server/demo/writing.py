@@ -20,7 +20,7 @@ from server.models import CodeSystem, User, UserRole
 from server.sealed import NoteContent, Section
 from server.writing.codelists import CodeLine, replace_list
 from server.writing.phrases import save_phrase
-from server.writing.templates import TemplateWish, publish, save_template
+from server.writing.templates import TEMPLATES, TemplateWish, save_template
 
 _ICD9_CM: Final = """\
 250.00;Diabete mellito, tipo II, senza menzione di complicanze
@@ -108,7 +108,7 @@ async def add_writing(database: Database, now: datetime) -> None:
                     content=_HEART_FAILURE,
                 )
                 template = await save_template(session, author, wish, None, now)
-                await publish(session, author, template.id, now)
+                await TEMPLATES.publish(session, author, template.id, now)
 
 
 def _codes_of(service: Service) -> tuple[tuple[str, str], ...]:

@@ -63,6 +63,7 @@ from server.models.report import (
     SubmissionState,
 )
 from server.models.retention import Kept, LegalHold, RetentionTerm
+from server.models.shared import SharedVersion
 from server.models.summary import ProblemAcknowledgement, SavedView, SummaryHead, VisitSummary
 from server.models.training import Practice, TrainingScenario
 from server.models.visit import CheckIn, Consent, ConsentKind, Device, Outcome, Visit, VisitState
@@ -144,6 +145,7 @@ __all__ = [
     "RetentionTerm",
     "SavedView",
     "Score",
+    "SharedVersion",
     "Signer",
     "SignerKind",
     "Source",

@@ -11,30 +11,19 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db import Base, OwnedByOrganisation, UtcDateTime, word_column
 from server.models.ids import new_id
+from server.models.shared import SharedVersion
 
 
-class NoteTemplate(OwnedByOrganisation, Base):
+class NoteTemplate(SharedVersion):
     """One version of a template; an older version stays for the notes that began with it.
 
     ``content``: JSON of :class:`server.sealed.NoteContent`, texts without a person in them.
-    ``adopted_from``: the template of another organisation that this one was taken from.
     """
 
     __tablename__ = "note_template"
     __table_args__ = (UniqueConstraint("organisation_id", "code", "version"),)
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
-    code: Mapped[str] = mapped_column(String(64))
-    version: Mapped[int] = mapped_column(default=1)
-    title: Mapped[str] = mapped_column(String(200))
     specialty: Mapped[str] = mapped_column(String(100), default="")
-    content: Mapped[str] = mapped_column(Text)
-    author_id: Mapped[str] = mapped_column(ForeignKey("user.id"))
-    saved_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """Since when the other organisations of the installation see it."""
-    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    adopted_from: Mapped[str | None] = mapped_column(String(32))
 
 
 class Phrase(OwnedByOrganisation, Base):

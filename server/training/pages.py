@@ -14,7 +14,7 @@ from server.models import VisitState
 from server.pages import json_response
 from server.services import DATABASE, KEYRING, LISTENING, PAGES, SETTINGS, now_of
 from server.training.ground import begin_practice
-from server.training.library import load_offers, load_own, load_scenario
+from server.training.library import SCENARIOS, load_scenario
 from server.training.practices import load_held, load_one
 from server.training.scenario import load_shipped
 
@@ -29,7 +29,7 @@ async def show_training(request: web.Request) -> web.StreamResponse:
 async def _show(request: web.Request, *, is_busy: bool = False) -> web.Response:
     actor, database = actor_of(request), request.app[DATABASE]
     async with database.read(actor.organisation) as session:
-        own = await load_own(session)
+        own = await SCENARIOS.load_newest(session)
     return request.app[PAGES].render(
         request,
         "staff/training.html",
@@ -37,7 +37,7 @@ async def _show(request: web.Request, *, is_busy: bool = False) -> web.Response:
         actor=actor,
         shipped=load_shipped().values(),
         own=own,
-        offers=await load_offers(database, own, actor) if actor.is_facilitator else (),
+        offers=await SCENARIOS.load_offers(database, own, actor) if actor.is_facilitator else (),
         held=await load_held(database, actor),
         is_busy=is_busy,
     )

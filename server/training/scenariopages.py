@@ -12,7 +12,7 @@ from server.errors import NotFound
 from server.models import Outcome, TrainingScenario
 from server.services import DATABASE, PAGES, now_of
 from server.training.forms import NEW_CODE, Form, parse_form, rows_of, rows_said
-from server.training.library import adopt, load_row, publish, save_scenario, withdraw
+from server.training.library import SCENARIOS, save_scenario
 from server.training.scenario import (
     Scenario,
     ScenarioWrong,
@@ -63,20 +63,21 @@ async def change_scenario(request: web.Request) -> web.StreamResponse:
 async def publish_scenario(request: web.Request) -> web.StreamResponse:
     actor = _facilitator(request)
     async with request.app[DATABASE].begin(actor.organisation) as session:
-        await publish(session, actor, request.match_info["scenario_id"], now_of(request))
+        await SCENARIOS.publish(session, actor, request.match_info["scenario_id"], now_of(request))
     raise web.HTTPSeeOther("/training")
 
 
 async def withdraw_scenario(request: web.Request) -> web.StreamResponse:
     actor = _facilitator(request)
     async with request.app[DATABASE].begin(actor.organisation) as session:
-        await withdraw(session, actor, request.match_info["scenario_id"], now_of(request))
+        await SCENARIOS.withdraw(session, actor, request.match_info["scenario_id"], now_of(request))
     raise web.HTTPSeeOther("/training")
 
 
 async def adopt_scenario(request: web.Request) -> web.StreamResponse:
     actor = _facilitator(request)
-    await adopt(request.app[DATABASE], actor, request.match_info["scenario_id"], now_of(request))
+    scenario_id = request.match_info["scenario_id"]
+    await SCENARIOS.adopt(request.app[DATABASE], actor, scenario_id, now_of(request))
     raise web.HTTPSeeOther("/training")
 
 
@@ -98,7 +99,7 @@ async def _load_before(
     if (shipped := load_shipped().get(scenario_id)) is not None:
         return None, shipped
     async with request.app[DATABASE].read(actor.organisation) as session:
-        row = await load_row(session, scenario_id)
+        row = await SCENARIOS.load(session, scenario_id)
     return row, parse_scenario(row.content)
 
 

@@ -12,16 +12,12 @@ from server.sealed import NoteContent, Section
 from server.services import DATABASE, PAGES, now_of
 from server.writing.phrases import delete_phrase, load_phrases, save_phrase
 from server.writing.templates import (
+    TEMPLATES,
     TemplateWish,
-    adopt,
     content_of,
-    load_offers,
     load_own,
-    load_template,
     load_withdrawn_sources,
-    publish,
     save_template,
-    withdraw,
 )
 
 _NEW = "new"
@@ -43,7 +39,7 @@ async def _show(request: web.Request, problem: str = "", status: int = 200) -> w
         actor=actor,
         templates=own,
         withdrawn=await load_withdrawn_sources(database, own),
-        offers=await load_offers(database, own, actor),
+        offers=await TEMPLATES.load_offers(database, own, actor),
         phrases=phrases,
         problem=problem,
     )
@@ -86,26 +82,26 @@ async def _load_before(request: web.Request) -> NoteTemplate | None:
     if template_id == _NEW:
         return None
     async with request.app[DATABASE].read(actor_of(request).organisation) as session:
-        return await load_template(session, template_id)
+        return await TEMPLATES.load(session, template_id)
 
 
 async def publish_template(request: web.Request) -> web.StreamResponse:
     actor = actor_of(request)
     async with request.app[DATABASE].begin(actor.organisation) as session:
-        await publish(session, actor, request.match_info["template_id"], now_of(request))
+        await TEMPLATES.publish(session, actor, request.match_info["template_id"], now_of(request))
     raise web.HTTPSeeOther("/writing")
 
 
 async def withdraw_template(request: web.Request) -> web.StreamResponse:
     actor = actor_of(request)
     async with request.app[DATABASE].begin(actor.organisation) as session:
-        await withdraw(session, actor, request.match_info["template_id"], now_of(request))
+        await TEMPLATES.withdraw(session, actor, request.match_info["template_id"], now_of(request))
     raise web.HTTPSeeOther("/writing")
 
 
 async def adopt_template(request: web.Request) -> web.StreamResponse:
     actor, template_id = actor_of(request), request.match_info["template_id"]
-    await adopt(request.app[DATABASE], actor, template_id, now_of(request))
+    await TEMPLATES.adopt(request.app[DATABASE], actor, template_id, now_of(request))
     raise web.HTTPSeeOther("/writing")
 
 

@@ -18,10 +18,10 @@ from server.services import DATABASE, KEYRING, now_of
 from server.writing.codelists import search_codes
 from server.writing.phrases import load_phrases
 from server.writing.templates import (
+    TEMPLATES,
     TemplateWish,
     content_of,
     load_own,
-    load_template,
     names_person,
     save_template,
 )
@@ -67,7 +67,7 @@ async def send_codes(request: web.Request) -> web.StreamResponse:
 async def send_template(request: web.Request) -> web.StreamResponse:
     """The texts of one template."""
     async with request.app[DATABASE].read(actor_of(request).organisation) as session:
-        template = await load_template(session, request.match_info["template_id"])
+        template = await TEMPLATES.load(session, request.match_info["template_id"])
     content: dict[str, Any] = msgspec.to_builtins(content_of(template))
     return json_response({"content": content})
 
