@@ -133,6 +133,7 @@ class Leader:
         self._lease = lease
         self._workers = workers
         self._running: AsyncExitStack | None = None
+        self._is_ending = False
 
     @property
     def is_leading(self) -> bool:
@@ -143,13 +144,15 @@ class Leader:
         await self._try(app)
         keeper = asyncio.create_task(self._keep(app))
         yield
+        self._is_ending = True
         keeper.cancel()
         with suppress(asyncio.CancelledError):
             await keeper
         await self._step_down()
 
     async def _keep(self, app: web.Application) -> None:
-        while True:
+        """A worker that is being stopped may swallow the cancellation of this task."""
+        while not self._is_ending:
             await asyncio.sleep(_LOOK_SECONDS if self.is_leading else _TRY_SECONDS)
             if not self.is_leading:
                 await self._try(app)

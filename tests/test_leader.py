@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -138,3 +138,40 @@ async def test_lost_connection_ends_the_lead(database: Database, data_dir: Path)
 
         await worker.wait_for_start(2)
     assert (worker.running, worker.most) == (0, 1)
+
+
+class Loop:
+    """A worker with a task that takes its time to end, as one with a last write to make."""
+
+    def __init__(self) -> None:
+        self.is_ending = asyncio.Event()
+
+    async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._run())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def _run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_ending.set()
+            await asyncio.sleep(0.1)
+
+
+async def test_a_process_that_ends_while_it_steps_down_ends(
+    database: Database, data_dir: Path
+) -> None:
+    worker, lease = Loop(), lease_of(database, data_dir)
+    leading = Leader(lease, [worker.lifetime])
+    async with AsyncExitStack() as process:
+        await process.enter_async_context(asynccontextmanager(leading.lifetime)(web.Application()))
+        await lease.release()
+        await worker.is_ending.wait()
+
+        done, _ = await asyncio.wait({asyncio.create_task(process.aclose())}, timeout=10)
+
+        assert done
+    assert not leading.is_leading
