@@ -11,11 +11,14 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _UNFINISHED: Final = ".part"
+_BYTES_BEHIND: Final = 32 * 1024 * 1024
+"""So much of a large file goes to the disk at once, while the next part is made."""
 
 
 class ObjectWriter(Protocol):
@@ -116,21 +119,40 @@ class _FileWriter:
         self._unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_UNFINISHED}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         self._file = os.fdopen(os.open(self._unfinished, flags, 0o600), "wb", buffering=0)
+        self._syncer = ThreadPoolExecutor(max_workers=1)
+        self._synced: Future[None] | None = None
+        self._unsynced_bytes = 0
 
     def write(self, piece: bytes | memoryview) -> None:
         rest = memoryview(piece)
         while rest:
-            rest = rest[self._file.write(rest) :]
+            written = self._file.write(rest)
+            self._unsynced_bytes += written
+            rest = rest[written:]
+        if self._unsynced_bytes >= _BYTES_BEHIND:
+            self._sync_behind()
 
     def finish(self) -> None:
         with self._file:
+            if self._synced is not None:
+                self._synced.result()
             os.fsync(self._file.fileno())
         self._unfinished.rename(self._path)
         _sync_folder(self._path.parent)
 
     def discard(self) -> None:
+        self._syncer.shutdown()
         self._file.close()
         self._unfinished.unlink(missing_ok=True)
+
+    def _sync_behind(self) -> None:
+        """A failure is raised by the next call: the disk tells it only once."""
+        if self._synced is not None:
+            if not self._synced.done():
+                return
+            self._synced.result()
+        self._unsynced_bytes = 0
+        self._synced = self._syncer.submit(os.fdatasync, self._file.fileno())
 
 
 class _FileReader:

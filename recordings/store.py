@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -36,13 +35,8 @@ from recordings.vault import (
 _HEAD_BYTES: Final = len(HEADER) + KEY_ID_BYTES
 _CHUNKS_AT_ONCE: Final = 64
 _PIECE_BYTES: Final = _CHUNKS_AT_ONCE * CHUNK_BYTES
+_BUFFERS: Final = 8
 _SEALED_PIECE_BYTES: Final = _CHUNKS_AT_ONCE * SEALED_CHUNK_BYTES
-
-
-@dataclass(slots=True)
-class _Buffer:
-    content: bytearray
-    digested: Future[None] | None = None
 
 
 class SealedWriter:
@@ -60,8 +54,7 @@ class SealedWriter:
         self._objects = objects
         self._name = check_name(name)
         self._sealer = StreamSealer(key, context)
-        room = StreamSealer.room_for(_PIECE_BYTES)
-        self._buffers = deque(_Buffer(bytearray(room)) for _ in range(2))
+        self._buffers: deque[tuple[bytearray, Future[None]]] = deque()
         self._digest = hashlib.sha256()
         self._digester = ThreadPoolExecutor(max_workers=1)
         self._head = HEADER + key_id.encode()
@@ -76,17 +69,14 @@ class SealedWriter:
         return self
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Seal a piece of any size and write what is full of it. While one buffer is written its
-        digest is taken on the other core, and the next piece goes into the other buffer."""
+        """Seal a piece of any size and write what is full of it. The digest is taken on the other
+        core and may stay some buffers behind."""
         plain = memoryview(piece).cast("B")
         for start in range(0, len(plain), _PIECE_BYTES):
-            buffer = self._buffers[0]
-            self._buffers.rotate()
-            if buffer.digested is not None:
-                buffer.digested.result()
-            filled = self._sealer.seal_into(plain[start : start + _PIECE_BYTES], buffer.content)
-            sealed = memoryview(buffer.content)[:filled]
-            buffer.digested = self._digester.submit(self._digest.update, sealed)
+            buffer = self._take_buffer()
+            filled = self._sealer.seal_into(plain[start : start + _PIECE_BYTES], buffer)
+            sealed = memoryview(buffer)[:filled]
+            self._buffers.append((buffer, self._digester.submit(self._digest.update, sealed)))
             self._put(sealed)
         self.plain_bytes += len(plain)
 
@@ -106,6 +96,15 @@ class SealedWriter:
                 self.sha256 = self._digest.hexdigest()
         finally:
             self._object.discard()
+
+    def _take_buffer(self) -> bytearray:
+        """A new one as long as they are few and the oldest is still being read."""
+        is_oldest_free = bool(self._buffers) and self._buffers[0][1].done()
+        if len(self._buffers) < _BUFFERS and not is_oldest_free:
+            return bytearray(StreamSealer.room_for(_PIECE_BYTES))
+        buffer, digested = self._buffers.popleft()
+        digested.result()
+        return buffer
 
     def _put(self, sealed: bytes | memoryview) -> None:
         self._object.write(sealed)
