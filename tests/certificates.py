@@ -103,7 +103,23 @@ class Authority:
                 critical=False,
             )
         )
+        if is_authority:
+            builder = builder.add_extension(_MAY_SIGN, critical=True)
         return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
+
+
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""Python 3.13 believes no authority without it (RFC 5280 §4.2.1.3)."""
 
 
 @cache
