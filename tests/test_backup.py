@@ -76,9 +76,10 @@ from server.sealed import (
 from server.sequencing import find_unnumbered, number_entries
 from server.settings import SETTINGS_FILE, Settings, load_settings, save_settings
 from server.totp import new_second_factor, seal_second_factor
+from tests.commands import ACCANTO, clean_environment
 from tests.conftest import Cast, MakeVisit
 from tests.test_admin_pages import add_event
-from tests.test_cli import ACCANTO, Installation, clean_environment
+from tests.test_cli import Installation
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 _numbers = itertools.count(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,9 +27,9 @@ from server.models import RecordingTrack, TrackState, Visit, VisitState
 from server.services import HUB
 from signaling.messages import Closed
 from tests.botclinician import PATIENCE_SECONDS, Clinician
+from tests.commands import ACCANTO, clean_environment, run_accanto
 from tests.conftest import Cast, MakeVisit
 from tests.patients import acts_of, link_of, load_visit
-from tests.test_cli import ACCANTO
 from tests.test_recording import allow, ask, text_hash
 from tests.visitors import Site, open_site
 
@@ -254,7 +253,7 @@ async def test_the_command_lets_a_crowd_come_and_counts(
 def test_the_command_names_the_line_that_is_wrong_and_shows_nothing_of_it(tmp_path: Path) -> None:
     links = tmp_path / "links"
     links.write_text("https://visite.asl.test/v/abc#secret\n")
-    done = subprocess.run([ACCANTO, "bot", "--link-file", links], capture_output=True, text=True)
+    done = run_accanto(["bot", "--link-file", links], clean_environment())
 
     assert done.returncode == 1
     assert "Line 1" in done.stderr

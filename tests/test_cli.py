@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-ACCANTO = Path(sys.executable).with_name("accanto")
+from tests.commands import ACCANTO, clean_environment, run_accanto
+
 VECTORS = Path(__file__).parent / "vectors" / "cup"
 PASSWORD = "gelsomino-ventaglio-44"
-
-
-def clean_environment(**extra: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ACCANTO_")}
-    return kept | extra
 
 
 class Installation:
@@ -35,15 +29,7 @@ class Installation:
         self.environment = clean_environment(**environment)
 
     def __call__(self, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [ACCANTO, *arguments, "--data", self.folder],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            timeout=60,
-            check=False,
-        )
+        return run_accanto([*arguments, "--data", self.folder], self.environment, stdin=stdin)
 
     def succeed(self, *arguments: str | Path, stdin: str = "") -> str:
         done = self(*arguments, stdin=stdin)

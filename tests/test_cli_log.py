@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,8 @@ from server.admin import load_organisation
 from server.db import EVERY_ORGANISATION, Database
 from server.logsigner.client import SignerProcess
 from server.settings import load_settings
-from tests.test_cli import ACCANTO, Installation, first_installation, installation
+from tests.commands import run_accanto
+from tests.test_cli import Installation, first_installation, installation
 from tests.test_logexport import Log
 
 __all__ = ["first_installation", "installation"]
@@ -52,10 +52,7 @@ def export(installation: Installation, path: Path) -> str:
 
 def verify(installation: Installation, *arguments: str | Path) -> tuple[int, str]:
     """Status and line; the command takes no data folder."""
-    done = subprocess.run(
-        [ACCANTO, "log", "verify", *arguments],
-        capture_output=True, text=True, env=installation.environment, check=False,
-    )  # fmt: skip
+    done = run_accanto(["log", "verify", *arguments], installation.environment)
     return done.returncode, done.stdout.removesuffix("\n")
 
 

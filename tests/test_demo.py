@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import psutil
 import pytest
 from codicefiscale import codicefiscale
-from test_cli import ACCANTO, Installation, clean_environment
+from test_cli import Installation
 
 from server.cup.booking import Booking
 from server.cup.csvfile.mapping import parse_csv
@@ -40,6 +40,7 @@ from server.demo.day import (
 from server.errors import CommandFailed
 from server.passwords import hash_password
 from server.sources import SourceSettings
+from tests.commands import ACCANTO, clean_environment
 
 pytestmark = pytest.mark.timeout(400)
 

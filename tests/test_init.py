@@ -16,7 +16,8 @@ import aiohttp
 import pyotp
 import pytest
 
-from tests.test_cli import ACCANTO, Installation, clean_environment
+from tests.commands import ACCANTO, clean_environment
+from tests.test_cli import Installation
 from tests.visitors import OWN_PAGE, Answer, Visitor
 
 INIT = ("init", "--code", "090203", "--name", "Azienda USL", "--desk-phone", "055 123 4567")

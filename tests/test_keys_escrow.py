@@ -7,7 +7,6 @@ import itertools
 import json
 import shutil
 import stat
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,8 +27,8 @@ from server.keys.shredding import Held, shred_again, shred_visit
 from server.models import DataKey, LegalHold, LogEntry, Note, Visit
 from server.sealed import NoteContent, Section, note_place, open_note, seal_note
 from server.settings import Settings, load_settings, save_settings
+from tests.commands import clean_environment, run_accanto
 from tests.conftest import Cast, MakeVisit
-from tests.test_cli import ACCANTO, clean_environment
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 NOTE = NoteContent(sections={Section.FREE: "Compenso discreto, riduce il diuretico."})
@@ -426,11 +425,8 @@ async def test_wrong_root_key_is_one_sentence_at_every_start(
         await accanto.fail(*command)
         for command in (("migrate",), ("keys", "rotate"), ("keys", "rewrap"), added)
     ]
-    serve = [ACCANTO, "serve", "--data", data_dir]
-    done = await asyncio.to_thread(
-        subprocess.run, serve, capture_output=True, text=True, timeout=200, check=False,
-        env=clean_environment(),
-    )  # fmt: skip
+    serve = ["serve", "--data", data_dir]
+    done = await asyncio.to_thread(run_accanto, serve, clean_environment(), timeout_seconds=200)
     assert done.returncode == 1
     found.append(done.stderr)
 

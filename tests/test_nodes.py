@@ -18,9 +18,9 @@ from urllib.request import urlopen
 import psutil
 import pytest
 from click.testing import CliRunner
-from test_cli import ACCANTO, clean_environment
 
 from server.cli import main
+from tests.commands import ACCANTO, clean_environment
 from tests.valkeys import running_valkey
 
 WAIT_SECONDS = 100

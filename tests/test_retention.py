@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,6 +66,7 @@ from server.sealed import (
 from server.settings import Settings
 from server.terms import DEFAULT_DAYS, load_terms, set_term
 from tests.bucket import S3Server, run_s3
+from tests.commands import run_accanto
 from tests.conftest import Cast, MakeVisit
 from tests.sealground import ALL_OPENERS, _fill_visit
 from tests.tracks import SEATS, add_recording, make_recording
@@ -590,12 +590,8 @@ async def test_the_administrator_sets_terms_and_holds(
 async def accanto(database_url: str, data_dir: Path, *arguments: str) -> tuple[int, str]:
     """Status and all words of a command over the data folder of the test."""
     environment = {"ACCANTO_DATABASE_URL": database_url, "ACCANTO_DATA_DIR": str(data_dir)}
-    done = await asyncio.create_subprocess_exec(
-        Path(sys.executable).with_name("accanto"), *arguments, env=os.environ | environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    words, _ = await done.communicate()
-    return done.returncode or 0, words.decode()
+    done = await asyncio.to_thread(run_accanto, arguments, os.environ | environment, is_merged=True)
+    return done.returncode, done.stdout
 
 
 @pytest.mark.timeout(600)

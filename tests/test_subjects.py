@@ -7,7 +7,6 @@ import json
 import os
 import re
 import stat
-import sys
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,6 +59,7 @@ from server.subjects.bundle import DATA_NAME, PAGE_NAME, CopyWriter
 from server.subjects.finding import find_patients
 from server.subjects.flows import Flow, Protection, Recipient, flows_of
 from server.terms import set_term
+from tests.commands import run_accanto
 from tests.conftest import Cast, MakeVisit, Team
 from tests.sealground import _fill_visit
 from tests.tracks import add_recording
@@ -291,13 +291,10 @@ async def accanto(
 ) -> tuple[int, str]:
     """Status and all words of a command that is told ``typed``."""
     environment = {"ACCANTO_DATABASE_URL": database_url, "ACCANTO_DATA_DIR": str(data_dir)}
-    done = await asyncio.create_subprocess_exec(
-        Path(sys.executable).with_name("accanto"), *arguments, env=os.environ | environment,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    words, _ = await done.communicate(typed.encode())
-    return done.returncode or 0, words.decode()
+    done = await asyncio.to_thread(
+        run_accanto, arguments, os.environ | environment, stdin=typed, is_merged=True
+    )
+    return done.returncode, done.stdout
 
 
 @pytest.mark.timeout(300)

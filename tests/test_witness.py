@@ -34,8 +34,8 @@ from server.tlog.witness import (
     open_log,
 )
 from server.witness.public import MOST_A_MINUTE
+from tests.commands import ACCANTO, clean_environment
 from tests.conftest import Cast
-from tests.test_cli import ACCANTO, clean_environment
 from tests.test_logexport import NOW, Log
 from tests.visitors import Site, site
 
