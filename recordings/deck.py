@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from recordings.echowords import Endpoint
-from recordings.recorderleg import RecorderLeg
+from recordings.label import Label
+from recordings.recorderleg import RecorderLeg, Traffic
 from recordings.recorderwords import (
     GapReason,
     RecorderWord,
@@ -67,7 +68,7 @@ class Deck:
         self._executor = ThreadPoolExecutor(max_workers=_WRITERS)
         self._trouble: TroubleReason | None = None
         self._ended = Counts()
-        self._ended_packets = 0
+        self._ended_traffic = Traffic()
         self._over: asyncio.Queue[RecorderLeg] = asyncio.Queue()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -122,22 +123,26 @@ class Deck:
         self._executor.shutdown()
 
     def stats(self) -> Stats:
-        counts = Counts()
+        counts, traffic = Counts(), Traffic()
         counts.add(self._ended)
+        traffic.add(self._ended_traffic)
         for leg in self._legs.values():
             counts.add(leg.keeper.counts)
+            traffic.add(leg.traffic)
         return Stats(
             connections=sum(leg.is_up for leg in self._legs.values()),
-            received=self._ended_packets + sum(leg.packets for leg in self._legs.values()),
-            frames=counts.frames,
+            received=traffic.packets,
+            expected=traffic.expected,
+            begun=traffic.begun,
             kept=counts.kept,
             unwanted=counts.unwanted,
             useless=counts.useless,
+            lost=traffic.begun - counts.frames,
         )
 
     # ---- tapes -----------------------------------------------------------------------------
 
-    def _begin(self, keeper: TrackKeeper, offset_ms: int) -> None:
+    def _begin(self, keeper: TrackKeeper, offset_ms: int) -> Label:
         place = keeper.place
         part = self._parts.get(place.participant, 0)
         self._parts[place.participant] = part + 1
@@ -146,6 +151,7 @@ class Deck:
                 track=place.track, participant=place.participant, part=part, offset_ms=offset_ms
             )
         )
+        return Label(place.participant, part, offset_ms)
 
     async def _end(self, leg: RecorderLeg) -> None:
         await leg.close()
@@ -155,7 +161,7 @@ class Deck:
         except OSError as error:
             self._fail(error)
         self._ended.add(keeper.counts)
-        self._ended_packets += leg.packets
+        self._ended_traffic.add(leg.traffic)
         if keeper.has_begun:
             figures = keeper.figures
             self._say(

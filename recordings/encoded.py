@@ -6,7 +6,7 @@ queue of a decoder's thread. Here a :class:`FrameBuffer` stands in the buffer's 
 comes out. It gives what aiortc's would, and more: all that is whole at once, the RTP time as it
 was sent, when the first packet came, and it goes on after what never comes. Private names of aiortc
 are used: :func:`require_known_aiortc` refuses a version that was not tested, and
-``tests/test_recorderleg.py`` fails when they change.
+``tests/test_encoded.py`` fails when they change.
 """
 
 from __future__ import annotations
@@ -73,8 +73,11 @@ class FrameBuffer(JitterBuffer):
         self._on_loss = on_loss
         self._came_at: dict[int, float] = {}
         self._last = 0
+        self._newest: int | None = None
         self.packets = 0
         """That came, those that came twice among them."""
+        self.expected = 0
+        """Packets that were sent since the first one that came, by their numbers."""
         self.begun = 0
         """Frames of which a packet came in time."""
         self.whole = 0
@@ -84,6 +87,10 @@ class FrameBuffer(JitterBuffer):
         """As aiortc calls it: whether a whole picture is to be asked for, and never a frame."""
         self.packets += 1
         number = packet.sequence_number
+        ahead = 1 if self._newest is None else (number - self._newest) & 0xFFFF
+        if ahead < 1 << 15:
+            self.expected += ahead
+            self._newest = number
         if self._origin is not None and 0 < (self._origin - number) & 0xFFFF < MAX_MISORDER:
             return False, None
         if packet.timestamp not in self._came_at:

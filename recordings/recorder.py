@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -202,9 +203,10 @@ class Recorder:
 
 
 def say(word: RecorderWord) -> None:
-    """One line to the server."""
-    sys.stdout.buffer.write(msgspec.json.encode(word) + b"\n")
-    sys.stdout.buffer.flush()
+    """One line to the server; a server that is gone reads what is on the tapes."""
+    with suppress(BrokenPipeError):
+        sys.stdout.buffer.write(msgspec.json.encode(word) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 async def serve() -> None:

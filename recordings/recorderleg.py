@@ -37,6 +37,20 @@ def clean_offer(sdp: str) -> tuple[str, list[str]]:
 
 
 @dataclass(slots=True)
+class Traffic:
+    """RTP packets that came and that were sent, by their numbers, and frames of which one came."""
+
+    packets: int = 0
+    expected: int = 0
+    begun: int = 0
+
+    def add(self, other: Traffic | FrameBuffer) -> None:
+        self.packets += other.packets
+        self.expected += other.expected
+        self.begun += other.begun
+
+
+@dataclass(slots=True)
 class _Stream:
     """Sound or picture of the connection."""
 
@@ -66,9 +80,12 @@ class RecorderLeg:
         return self._connection.connectionState == "connected"
 
     @property
-    def packets(self) -> int:
-        """That came."""
-        return sum(stream.buffer.packets for stream in self._streams)
+    def traffic(self) -> Traffic:
+        """What came so far."""
+        traffic = Traffic()
+        for stream in self._streams:
+            traffic.add(stream.buffer)
+        return traffic
 
     async def answer(self, offer: str) -> str:
         """The answer to an offer; the leg listens from here on.

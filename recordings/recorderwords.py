@@ -122,19 +122,24 @@ class TroubleOver(Word, frozen=True, tag="trouble_over"):
 
 
 class Stats(Word, frozen=True, tag="stats"):
-    """Every ten seconds, sums over all parts. Each frame that came is in one of the last three."""
+    """Every ten seconds and at the end, sums over all parts. Each frame that began is in one of the
+    last four."""
 
     connections: int
     """That are up now."""
     received: int
     """RTP packets."""
-    frames: int
-    """Whole frames of picture and sound that came."""
+    expected: int
+    """RTP packets that were sent, by their numbers: what was not received never came."""
+    begun: int
+    """Frames of picture and sound of which a packet came."""
     kept: int
     unwanted: int
     """Came while nothing may be kept: no consent, paused, trouble."""
     useless: int
     """Pictures that need one which was lost or came before."""
+    lost: int
+    """Never came whole; while it goes on, those that are coming, too."""
 
 
 class Done(Word, frozen=True, tag="done"):

@@ -53,6 +53,16 @@ def tracks_on_tape(folder: Path) -> list[str]:
     return sorted(path.name.removesuffix(TAPE_SUFFIX) for path in folder.glob(f"*{TAPE_SUFFIX}"))
 
 
+def key_of_tape(folder: Path, track: str) -> str:
+    """The id of the key that sealed it; empty where nothing is written yet.
+
+    :raises FileNotFoundError: there is no such tape.
+    """
+    with tape_path(folder, track).open("rb") as file:
+        front = file.read(_LENGTH_BYTES + _HEAD_BYTES)
+    return front[_LENGTH_BYTES + len(HEADER) :].decode("ascii", "replace")
+
+
 class TapeWriter:
     """A new tape. Each record is whole on the disk when :meth:`append` returns, or not there."""
 

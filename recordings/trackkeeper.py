@@ -22,6 +22,7 @@ from recordings.finishing import (
     WORD_SHIFT,
     Figures,
 )
+from recordings.label import WORD_TRACK, Label
 from recordings.mediaclock import Timeline
 from recordings.recorderwords import GapReason
 from recordings.tapes import TapeKey, TapeWriter
@@ -68,13 +69,14 @@ class _Waiting:
 
 
 class TrackKeeper:
-    """``on_began`` is told the offset in milliseconds before the first byte is on the disk."""
+    """``on_began`` is told the offset in milliseconds before the first byte is on the disk; it says
+    where the track belongs."""
 
     def __init__(
         self,
         place: Place,
         executor: Executor,
-        on_began: Callable[[TrackKeeper, int], None],
+        on_began: Callable[[TrackKeeper, int], Label],
     ) -> None:
         self.place = place
         self.counts = Counts()
@@ -141,7 +143,7 @@ class TrackKeeper:
         at = self._timeline.place(kind, frame)
         if self._began_ms is None:
             self._began_ms = at
-            self._on_began(self, max(0, round(at)))
+            self._say(WORD_TRACK, self._on_began(self, max(0, round(at))).text())
         track = AUDIO if kind == "audio" else VIDEO
         block = Block(max(0, round(at - self._began_ms)), track, is_key, frame.data)
         self.counts.kept += 1

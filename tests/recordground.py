@@ -62,6 +62,15 @@ class Sender:
         return sum(track.sent for track in self.tracks)
 
     @property
+    def is_up(self) -> bool:
+        return self.connection.connectionState == "connected"
+
+    def hold(self, is_held: bool = True) -> None:
+        """Nothing is sent; or on it goes, within a second."""
+        for track in self.tracks:
+            track.is_held = is_held
+
+    @property
     def sent_at(self) -> float:
         """When the last frame was sent, in seconds of the Unix epoch."""
         return max(track.sent_at for track in self.tracks)
@@ -111,13 +120,17 @@ def socket_url(house: House) -> str:
     return str(house.client._base_url).replace("http", "ws").rstrip("/") + "/ws"
 
 
-@asynccontextmanager
-async def recording(house: House, folder: Path, **more: Any) -> AsyncIterator[Process]:
-    orders = Orders(
+def orders_for(house: House, folder: Path, **more: Any) -> Orders:
+    return Orders(
         socket_url=socket_url(house), origin=ORIGIN, ticket=ticket_of(house), endpoint=HERE,
         recording_id=ASK, visit_id=KEY.visit, organisation=KEY.organisation, key=KEY.key,
         key_id=KEY.key_id, tape_folder=str(folder), **more,
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def recording(house: House, folder: Path, **more: Any) -> AsyncIterator[Process]:
+    orders = orders_for(house, folder, **more)
     process = Process(house, folder, await RecorderProcess.start(orders))
     listening = asyncio.create_task(process.listen())
     try:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aioice.ice
+import msgspec
 import psutil
 import pytest
 
@@ -19,6 +21,7 @@ from recordings import deck
 from recordings.deck import Deck
 from recordings.finishing import Finished
 from recordings.guard import BadOffer
+from recordings.label import read_label
 from recordings.passthrough import on_key_frame_wanted
 from recordings.recorderwords import (
     Done,
@@ -31,16 +34,42 @@ from recordings.recorderwords import (
     TroubleOver,
     TroubleReason,
 )
-from recordings.tapes import tracks_on_tape
+from recordings.tapes import key_of_tape, tracks_on_tape
 from signaling.messages import Closed
 from signaling.recordingevents import RecordingAnswered, RecordingStopped
 from tests.flashes import LoopTrack, find_beeps, find_flashes, find_lip_sync, flash_and_beep
-from tests.recordground import ASK, HERE, KEY, Sender, agree, recording, said, tell, until, visit
+from tests.recordground import (
+    ASK,
+    HERE,
+    KEY,
+    Sender,
+    agree,
+    orders_for,
+    recording,
+    said,
+    tell,
+    until,
+    visit,
+)
 from tests.test_sockets import House, build, house, make_log, valkey
 
 __all__ = ["build", "house", "make_log", "valkey"]
 
 LIP_SYNC_SECONDS = 0.08
+SENT_MEANWHILE = 20
+HOST = """
+import asyncio, sys, msgspec
+from recordings.recorderhost import RecorderProcess
+from recordings.recorderwords import Orders
+
+async def main():
+    orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
+    print((await RecorderProcess.start(orders)).pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+"""A server that starts a recorder and hears nothing of it."""
 in_one_process = pytest.mark.parametrize("make_log", ["local"], indirect=True)
 
 
@@ -89,7 +118,7 @@ async def studio(tmp_path: Path) -> AsyncIterator[Studio]:
 
 
 def is_accounted(stats: Stats) -> bool:
-    return stats.frames == stats.kept + stats.unwanted + stats.useless
+    return stats.begun == stats.kept + stats.unwanted + stats.useless + stats.lost
 
 
 # ---- what is kept ----------------------------------------------------------------------
@@ -103,8 +132,8 @@ async def test_every_frame_is_kept_and_sound_and_picture_belong_together(studio:
     await studio.deck.close()
 
     stats = studio.deck.stats()
-    assert stats.frames == stats.received, "each of these frames is one packet"
-    assert stats.frames == stats.kept
+    assert stats.begun == stats.received == stats.expected, "each of these frames is one packet"
+    assert stats.begun == stats.kept
     assert sent - 2 <= stats.kept <= sender.sent
     [ended] = said(studio.words, TrackEnded)
     finished, file = studio.file()
@@ -286,6 +315,54 @@ async def test_a_killed_process_leaves_all_but_its_last_moments(
         assert finished.figures.gaps[-1][2] is GapReason.CUT
         assert finished.figures.duration_ms >= lived_ms - 2000
         assert len(find_flashes(file)) >= 2
+
+
+@in_one_process
+async def test_a_tape_that_begins_as_the_server_is_killed_says_whose_it_is(
+    house: House, tmp_path: Path
+) -> None:
+    async with visit(house) as pages, kept_by_host(house, tmp_path) as (host, recorder):
+        for page in pages:
+            page.sender.hold()
+        await agree(house, *pages)
+        await until(lambda: all(page.sender.is_up for page in pages))
+        recorder.suspend()
+        for page in pages:
+            page.sender.hold(False)
+        await until(lambda: all(page.sender.sent > SENT_MEANWHILE for page in pages))
+        host.kill()
+        await host.wait()
+        recorder.resume()
+        await until(lambda: not recorder.is_running())
+
+    tapes = tracks_on_tape(tmp_path)
+    labels = [read_label(tmp_path, track, KEY) for track in tapes]
+    assert {label and label.participant for label in labels} == {"anna", "bruno"}
+    for track in tapes:
+        assert key_of_tape(tmp_path, track) == KEY.key_id
+        figures = Finished(tmp_path, track, KEY).figures
+        assert figures.packets > 0
+        assert not figures.is_cut
+
+
+@asynccontextmanager
+async def kept_by_host(
+    house: House, folder: Path
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, psutil.Process]]:
+    """The process that started the recorder, and the recorder."""
+    host = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOST,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert host.stdin is not None
+    assert host.stdout is not None
+    host.stdin.write(msgspec.json.encode(orders_for(house, folder)) + b"\n")
+    try:
+        yield host, psutil.Process(int(await host.stdout.readline()))
+    finally:
+        if host.returncode is None:
+            host.kill()
+            await host.wait()
 
 
 @in_one_process

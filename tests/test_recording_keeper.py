@@ -46,6 +46,7 @@ __all__ = ["valkey"]
 
 WITHIN_SECONDS = 40.0
 KEPT_SECONDS = 2.0
+SENT_MEANWHILE = 20
 
 
 @pytest.fixture
@@ -310,6 +311,54 @@ async def test_after_a_restart_of_the_server_nothing_goes_on_by_itself(
     assert (row.state, row.end_reason) == (RecordingState.ENDED, "log_lost")
     assert [track.state for track in tracks] == [TrackState.KEPT] * 2
     assert tapes(data_dir) == []
+
+
+async def test_a_tape_that_nobody_has_written_down_is_found_by_the_next_server(
+    database: Database,
+    database_url: str,
+    data_dir: Path,
+    keyring: Keyring,
+    cast: Cast,
+    make_visit: MakeVisit,
+) -> None:
+    """The recorder stands still while both begin to send, so that it says so to nobody."""
+    place = (database, database_url, data_dir)
+    async with (
+        open_site(*place, media_address="127.0.0.1") as site,
+        staged(site, cast, make_visit) as scene,
+    ):
+        senders = (scene.anna.sender, scene.doctor.sender)
+        for sender in senders:
+            sender.hold()
+        await scene.agree()
+        await scene.send()
+        await until(lambda: all(sender.is_up for sender in senders))
+        pid = site.app[KEEPER].find_pid(scene.asked)
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        for sender in senders:
+            sender.hold(False)
+        await until(lambda: all(sender.sent > SENT_MEANWHILE for sender in senders))
+        stopping = asyncio.create_task(site.app[KEEPER].stop())
+        await until(lambda: site.app[KEEPER].find_pid(scene.asked) is None)
+        os.kill(pid, signal.SIGCONT)
+        await stopping
+        _, before = await scene.load()
+        left = {path.stem for path in tapes(data_dir)}
+    async with open_site(*place, media_address="127.0.0.1") as site:
+        scene.site = site
+        _, tracks = await scene.wait_for_store()
+
+    assert before == []
+    assert {track.id for track in tracks} == left
+    assert [(one.participant, one.part, one.state) for one in tracks] == [
+        ("clinician", 0, TrackState.KEPT),
+        ("patient", 0, TrackState.KEPT),
+    ]
+    assert all(track.packets > 0 for track in tracks)
+    assert tapes(data_dir) == []
+    acts = [entry["action"] for entry in await told(database, scene.visit)]
+    assert acts[-3:] == ["recording.ended", "recording.found", "recording.found"]
 
 
 async def test_the_end_of_the_visit_is_the_end_of_the_recording(scene: Scene) -> None:

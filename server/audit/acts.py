@@ -101,6 +101,7 @@ class Act(StrEnum):
     RECORDING_FAILED = "recording.failed"
     RECORDING_RESUMED = "recording.resumed"
     RECORDING_ENDED = "recording.ended"
+    RECORDING_FOUND = "recording.found"
     RECORDING_OPENED = "recording.opened"
     RECORDING_EXPORTED = "recording.exported"
     REPORT_DRAFTED = "report.drafted"

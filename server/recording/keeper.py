@@ -102,7 +102,9 @@ class Keeper:
 
     async def _keep(self, app: web.Application, recording: Recording) -> None:
         """One recording from its ask to the store."""
-        archivist = Archivist(app[DATABASE], app[KEYRING], app[RECORDINGS], _folder_of(app))
+        archivist = Archivist(
+            app[DATABASE], app[KEYRING], app[RECORDINGS], _folder_of(app), app[CLOCK]
+        )
         sitting = self._sittings[recording.id] = Sitting(app, recording, archivist)
         try:
             if self._began is not None and recording.asked_at < self._began:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from typing import Final
 
+import msgspec
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +17,7 @@ from recordings.recorderwords import (
     NeedTicket,
     Orders,
     RecorderWord,
+    Stats,
     Ticket,
     TrackBegan,
     Trouble,
@@ -40,6 +42,7 @@ from signaling.recordingevents import RecordingFailed, RecordingResumed, Recordi
 LOST: Final = "recorder_lost"
 LEFT: Final = "everybody_left"
 CLOSED: Final = "closed"
+_ACCOUNT: Final = ("received", "expected", "begun", "kept", "unwanted", "useless", "lost")
 _OWN_WISH: Final = ("finished", "left")
 _OVER: Final = (VisitState.ENDED, VisitState.CANCELLED)
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -61,6 +64,7 @@ class Sitting:
         self._recording = recording
         self._archivist = archivist
         self._process: RecorderProcess | None = None
+        self._stats: Stats | None = None
         self._has_kept = False
         self._finishing = asyncio.Event()
 
@@ -77,6 +81,7 @@ class Sitting:
         process of the server has taken it over."""
         pauses = iter(_PAUSES)
         page = await self._find_page()
+        await self._archivist.adopt(self._recording)
         if await self._has_tracks():
             await self._fail(LOST)
         while await self.is_live():
@@ -128,6 +133,7 @@ class Sitting:
             return None
         finally:
             self._process = None
+            self._note_stats()
             for helper in helpers:
                 helper.cancel()
             await asyncio.shield(process.end())
@@ -143,8 +149,18 @@ class Sitting:
                 await self._fail(word.reason)
             case TroubleOver():
                 await self._recover()
+            case Stats():
+                self._stats = word
             case _:
                 pass
+
+    def _note_stats(self) -> None:
+        """What became of each frame, as far as the process could say."""
+        if self._stats is not None:
+            told = msgspec.to_builtins(self._stats)
+            figures = " ".join(f"{name}={told[name]}" for name in _ACCOUNT)
+            logger.info("recorder of recording %s ended: %s", self._id, figures)
+        self._stats = None
 
     async def _finish_when_told(self, process: RecorderProcess) -> None:
         await self._finishing.wait()

@@ -1,23 +1,29 @@
 """From the tapes of a recording that is over to sealed files of the store.
 
 A tape that is not on this machine stays as it is: whoever has it takes it in. Nothing is deleted
-before the file is whole in the store and the row says so.
+before the file is whole in the store and the row says so. A tape without a row, because who was to
+write it down died just then, gets one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from recordings.finishing import Figures, Finished
+from recordings.label import Label, read_label
 from recordings.store import SealedStore
-from recordings.tapes import TapeKey, tape_path
+from recordings.tapes import TapeKey, key_of_tape, tape_path, tracks_on_tape
+from recordings.vault import SealBroken
+from server.audit import Act, Fact
 from server.db import Database, OrganisationId
 from server.keyring import Keyring
 from server.models import Recording, RecordingTrack, TrackState
-from server.recording.rows import load_tracks
+from server.recording.rows import append_own, load_tracks
 from server.sealed import track_place
 
 logger = logging.getLogger(__name__)
@@ -40,10 +46,12 @@ class Archivist:
     keyring: Keyring
     store: SealedStore
     folder: Path
+    clock: Callable[[], datetime]
 
     async def take(self, recording: Recording) -> bool:
         """Every tape of it; whether none is left."""
         organisation = OrganisationId(recording.organisation_id)
+        await self.adopt(recording)
         async with self.database.read(organisation) as session:
             tracks = await load_tracks(session, recording.id)
         left = [track for track in tracks if track.state is TrackState.GROWING]
@@ -54,6 +62,54 @@ class Archivist:
             row = await session.get_one(Recording, recording.id)
             row.is_copied = True
         return True
+
+    async def adopt(self, recording: Recording) -> None:
+        """Tapes of it that have no row, while nobody records it."""
+        async with self.database.read(OrganisationId(recording.organisation_id)) as session:
+            known = {track.id for track in await load_tracks(session, recording.id)}
+        unknown = set(await asyncio.to_thread(tracks_on_tape, self.folder)) - known
+        if not unknown:
+            return
+        key = await self.open_key(recording)
+        found = await asyncio.to_thread(self._read_labels, sorted(unknown), key)
+        for track, label in sorted(found.items(), key=_by_part):
+            await self._add_track(recording, track, label)
+
+    def _read_labels(self, tracks: list[str], key: TapeKey) -> dict[str, Label]:
+        """Blocks. A tape without a frame is left to the sweep of the night."""
+        found: dict[str, Label] = {}
+        for track in tracks:
+            try:
+                is_own = key_of_tape(self.folder, track) == key.key_id
+                label = read_label(self.folder, track, key) if is_own else None
+            except FileNotFoundError:
+                continue
+            except SealBroken:
+                logger.error("tape %s is not what was written", track)
+                continue
+            if label is not None:
+                found[track] = label
+        return found
+
+    async def _add_track(self, recording: Recording, track: str, label: Label) -> None:
+        organisation = OrganisationId(recording.organisation_id)
+        async with self.database.begin(organisation) as session:
+            others = await load_tracks(session, recording.id)
+            taken = {one.part for one in others if one.participant == label.participant}
+            part = label.part if label.part not in taken else 1 + max(taken)
+            session.add(
+                RecordingTrack(
+                    id=track,
+                    organisation_id=organisation,
+                    recording_id=recording.id,
+                    participant=label.participant,
+                    part=part,
+                    offset_ms=label.offset_ms,
+                )
+            )
+            facts: dict[str, Fact] = {"participant": label.participant, "part": part}
+            await append_own(session, recording, Act.RECORDING_FOUND, self.clock(), facts)
+        logger.warning("tape %s of recording %s had no row", track, recording.id)
 
     async def _take_track(self, recording: Recording, track: RecordingTrack) -> bool:
         key = await self.open_key(recording)
@@ -96,3 +152,7 @@ class Archivist:
             row.packets, row.gaps = figures.packets, [list(gap) for gap in figures.gaps]
             row.sealed_bytes, row.sealed_sha256 = taken.sealed_bytes, taken.sha256
             row.state = TrackState.CUT if figures.is_cut else TrackState.KEPT
+
+
+def _by_part(found: tuple[str, Label]) -> tuple[str, int]:
+    return found[1].participant, found[1].part
