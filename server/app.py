@@ -220,10 +220,11 @@ def _add_workers(app: web.Application, mail: Delivery) -> None:
     workers = [Planner(database, clock).lifetime, dispatcher.lifetime]
     workers += [worker.lifetime for worker in _LEADING_WORKERS]
     signer = SignerProcess(settings.signer_folder)
-    sequencer = Sequencer(database, signer, settings.realm, clock, app[ALARMS].note_refusal)
-    workers.append(sequencer.lifetime)
-    workers.append(app[recording.KEEPER].lifetime)
-    workers.append(Summaries(database, app[KEYRING]).lifetime)
+    summaries = Summaries(database, app[KEYRING])
+    sequencer = Sequencer(
+        database, signer, settings.realm, clock, app[ALARMS].note_refusal, summaries.wake
+    )
+    workers += [sequencer.lifetime, app[recording.KEEPER].lifetime, summaries.lifetime]
     workers.append(Shredder(database, app[KEYRING], SealedFiles.of(settings), clock).lifetime)
     app[LEADER] = Leader(lease_of(database, settings.data_dir), workers)
     app.cleanup_ctx.append(app[LEADER].lifetime)

@@ -283,6 +283,8 @@ class Hub:
         for socket in list(self._sockets):
             socket.check(now)
         self._rooms.drop_empty(now)
+        if self._siblings is not None:
+            self._siblings.release(self._rooms.find)
         if next(self._beats) % BEATS_OF_LEASES == 0:
             self._rooms.expire()
             self._log.beat(self._node, self._rooms.other_nodes(), self._rooms.give_up)

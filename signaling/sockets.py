@@ -13,7 +13,7 @@ import logging
 import math
 import socket
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import msgspec
 from aiohttp import WSCloseCode
@@ -32,6 +32,7 @@ from signaling.frames import (
     text_frame,
 )
 from signaling.limits import TokenBucket
+from signaling.listener import NOBODY, Listener
 from signaling.messages import Ack, Bye, ByeAction, Error, RoomEvent, Welcome
 from signaling.reasons import ByeReason
 
@@ -52,24 +53,14 @@ encode: Final = msgspec.json.Encoder().encode
 logger = logging.getLogger(__name__)
 
 
-class Listener(Protocol):
-    """Who is told of what a socket hears."""
-
-    def hear(self, payload: bytearray) -> None:
-        """One text message."""
-
-    def part(self) -> None:
-        """The connection is gone. Called once, last."""
-
-
 class Socket(asyncio.Protocol):
     """The two directions of one WebSocket and its end."""
 
     __slots__ = (
         "_acked", "_acks", "_answer", "_bucket", "_deadline", "_heard_at", "_held", "_in_flight",
         "_is_ack_due", "_is_flush_due", "_loop", "_queue", "_queued_bytes", "_reader", "_skipped",
-        "_stall", "_taken", "_transport", "id", "is_movable", "is_moved", "is_over", "listener",
-        "on_lost",
+        "_stall", "_taken", "_transport", "_unbounded_bytes", "id", "is_movable", "is_moved",
+        "is_over", "listener", "on_lost",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -94,6 +85,7 @@ class Socket(asyncio.Protocol):
         self._held: list[Message] | None = None
         self._queue: list[bytes] = []
         self._queued_bytes = 0
+        self._unbounded_bytes: float = KERNEL_BYTES
         self._is_flush_due = self._is_ack_due = False
         self._taken = self._acked = 0
         self._in_flight = self._skipped = 0
@@ -103,7 +95,6 @@ class Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
         if self._answer:
             self._transport.write(self._answer)
         self._answer = b""
@@ -119,6 +110,7 @@ class Socket(asyncio.Protocol):
             self.listener.part()
         except Exception:
             logger.exception("socket %s failed at its end", self.id)
+        self.listener = NOBODY  # the two know each other, and nothing else should keep them
         if self.on_lost is not None:
             self.on_lost()
 
@@ -299,9 +291,18 @@ class Socket(asyncio.Protocol):
             self._acked = self._taken
             self._queue.insert(0, text_frame(encode(Ack(cseq=self._taken))))
         if self._queue:
-            self._transport.write(b"".join(self._queue))
+            data = b"".join(self._queue)
+            self._unbounded_bytes -= len(data)
+            if self._unbounded_bytes < 0:
+                self._bound_kernel()
+            self._transport.write(data)
             self._queue.clear()
             self._queued_bytes = 0
+
+    def _bound_kernel(self) -> None:
+        """Only who is sent more than that has the limit: few are, and it costs five signals."""
+        self._unbounded_bytes = math.inf
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
 
     def _relieve(self) -> None:
         """The queue is full: one burst may pass, a client that does not read is cut."""

@@ -217,11 +217,14 @@ async def test_log_that_takes_no_numbers_does_not_keep_the_others_back(
 ) -> None:
     altered, whole = cast.toscana.organisation.id, cast.emilia.organisation.id
     refusals: list[str] = []
+    rounds: list[None] = []
 
     async def hear(organisation: OrganisationId, refusal: Refusal) -> None:
         refusals.append(organisation)
 
-    sequencer = Sequencer(database, signer, "visite.example.org", lambda: NOW, hear)
+    sequencer = Sequencer(
+        database, signer, "visite.example.org", lambda: NOW, hear, lambda: rounds.append(None)
+    )
     for organisation in (altered, whole):
         await write(database, organisation, 2)
     async with database.begin(altered) as session:
@@ -236,7 +239,7 @@ async def test_log_that_takes_no_numbers_does_not_keep_the_others_back(
         sizes = dict((await session.execute(select(LogHead.organisation_id, LogHead.size))).all())
         signed = list(await session.scalars(select(LogCheckpoint.organisation_id)))
     assert (sizes[altered], sizes[whole], signed) == (0, 2, [whole])
-    assert refusals == []
+    assert (refusals, len(rounds)) == ([], 1)
 
 
 async def test_row_that_needs_only_three_columns_can_be_read_back(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from datetime import UTC, datetime
+from functools import lru_cache
 from platform import node as host_name
 from typing import Final
 
@@ -14,12 +15,32 @@ from server.audit.acts import Act, ActorRole
 from server.tlog.tree import hash_leaf
 
 Fact = str | int | bool | None
-_encode: Final = msgspec.json.Encoder(order="sorted").encode
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 def name_node() -> str:
     """The process that writes: its machine and number."""
-    return f"{host_name()}/{os.getpid()}"
+    return _name_process(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _name_process(number: int) -> str:
+    return f"{host_name()}/{number}"
+
+
+class _Line(msgspec.Struct, frozen=True, gc=False):
+    """The text of an entry, its keys in their order."""
+
+    action: str
+    actor: str
+    at: str
+    facts: dict[str, Fact]
+    node: str
+    object: str
+    outcome: str
+    reason: str
+    role: str
+    visit: str | None
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -39,19 +60,19 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     def canonical(self) -> str:
         """The text that is stored and hashed: sorted keys, no spaces."""
-        content = {
-            "action": self.act,
-            "actor": self.actor,
-            "at": self.at.astimezone(UTC).isoformat(timespec="milliseconds"),
-            "facts": self.facts,
-            "node": name_node(),
-            "object": self.object or (f"visit:{self.visit}" if self.visit else ""),
-            "outcome": self.act.outcome,
-            "reason": self.reason,
-            "role": self.role,
-            "visit": self.visit,
-        }
-        return _encode(content).decode()
+        line = _Line(
+            self.act,
+            self.actor,
+            self.at.astimezone(UTC).isoformat(timespec="milliseconds"),
+            self.facts,
+            name_node(),
+            self.object or (f"visit:{self.visit}" if self.visit else ""),
+            self.act.outcome,
+            self.reason,
+            self.role,
+            self.visit,
+        )
+        return _encode(line).decode()
 
 
 def leaf_of(text: str) -> str:

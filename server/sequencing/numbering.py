@@ -18,7 +18,7 @@ from server.tlog.tree import Frontier, root_of, split_hashes
 logger = logging.getLogger(__name__)
 
 TILE: Final = 256
-_MOST_AT_ONCE: Final = 4096
+MOST_AT_ONCE: Final = 4096
 _NUMBER: Final = text(
     "UPDATE log_entry SET seq = :size + waiting.place"
     " FROM (SELECT id AS waiting_id, row_number() OVER (ORDER BY id) - 1 AS place FROM log_entry"
@@ -49,14 +49,14 @@ async def find_unnumbered(session: AsyncSession) -> list[OrganisationId]:
 
 async def number_entries(session: AsyncSession, organisation: OrganisationId) -> list[Numbered]:
     """Number the oldest of the entries that have none, a few thousand at most; the caller's
-    transaction is for this alone. Nothing is left when the answer is empty."""
+    transaction is for this alone. Nothing is left when there were fewer than ``MOST_AT_ONCE``."""
     await take_turn(session, f"log sequencer {organisation}")
     head = (
         await session.execute(
             select(_HEADS.c.size, _HEADS.c.frontier).where(_HEADS.c.organisation_id == organisation)
         )
     ).one()
-    given = {"organisation": organisation, "size": head.size, "most": _MOST_AT_ONCE}
+    given = {"organisation": organisation, "size": head.size, "most": MOST_AT_ONCE}
     rows = (await session.execute(_NUMBER, given)).all()
     if not rows:
         return []

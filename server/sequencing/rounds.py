@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.db import Database, OrganisationId
-from server.sequencing.numbering import number_entries
+from server.sequencing.numbering import MOST_AT_ONCE, number_entries
 
 
 async def number_log(database: Database, organisation: OrganisationId) -> int:
@@ -13,6 +13,6 @@ async def number_log(database: Database, organisation: OrganisationId) -> int:
     while True:
         async with database.begin(organisation) as session:
             numbered = await number_entries(session, organisation)
-        if not numbered:
-            return count
         count += len(numbered)
+        if len(numbered) < MOST_AT_ONCE:
+            return count

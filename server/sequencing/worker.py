@@ -33,17 +33,18 @@ Refused = Callable[[OrganisationId, Refusal], Awaitable[None]]
 
 class Sequencer:
     """Numbers what is written and gets it signed. ``refused`` hears of each log that the signer
-    does not sign, once for as long as it lasts."""
+    does not sign, once for as long as it lasts; ``numbered`` of each round with new numbers."""
 
     def __init__(
         self, database: Database, signer: SignerProcess, realm: str, clock: Callable[[], datetime],
-        refused: Refused,
+        refused: Refused, numbered: Callable[[], None],
     ) -> None:  # fmt: skip
         self._database = database
         self._signer = signer
         self._realm = realm
         self._clock = clock
         self._refused = refused
+        self._numbered = numbered
         self._refusals: dict[OrganisationId, tuple[str, int]] = {}
         self._signed: dict[OrganisationId, int] = {}
         self._rests_until: dict[OrganisationId, float] = {}
@@ -83,7 +84,8 @@ class Sequencer:
             if time.monotonic() < self._rests_until.get(organisation, 0.0):
                 continue
             try:
-                await number_log(self._database, organisation)
+                if await number_log(self._database, organisation):
+                    self._numbered()
             except Exception as error:
                 if is_away(error):
                     raise

@@ -28,7 +28,8 @@ from server.summary.told import TOLD_COLUMNS, Heard, Told, parse_heard
 
 logger = logging.getLogger(__name__)
 
-_EVERY_SECONDS: Final = 0.3
+_EVERY_SECONDS: Final = 1.0
+"""For what a command has numbered; the sequencer of this process says so itself."""
 _PAUSE_SECONDS: Final = 10.0
 _MOST_AT_ONCE: Final = 4096
 _TABLE: Final = Base.metadata.tables[VisitSummary.__tablename__]
@@ -41,6 +42,11 @@ class Summaries:
         self._database = database
         self._keyring = keyring
         self._rests_until: dict[OrganisationId, float] = {}
+        self._has_news = asyncio.Event()
+
+    def wake(self) -> None:
+        """There are new numbers."""
+        self._has_news.set()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._run(), name="summaries")
@@ -51,6 +57,7 @@ class Summaries:
 
     async def _run(self) -> None:
         while True:
+            self._has_news.clear()
             try:
                 await self.follow_all()
             except (SQLAlchemyError, OSError) as error:
@@ -58,7 +65,9 @@ class Summaries:
             except Exception:
                 logger.exception("the summaries do not follow the logs")
                 await asyncio.sleep(_PAUSE_SECONDS)
-            await asyncio.sleep(_EVERY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_SECONDS):
+                    await self._has_news.wait()
 
     async def follow_all(self) -> None:
         """Bring every organisation's summaries up to its log. Rows are asked for by their own
@@ -81,8 +90,9 @@ class Summaries:
         try:
             while True:
                 async with self._database.begin(EVERY_ORGANISATION) as session:
-                    if not await follow_log(session, self._keyring, organisation):
-                        return
+                    count = await follow_log(session, self._keyring, organisation)
+                if count < _MOST_AT_ONCE:
+                    return
         except Exception as error:
             if is_away(error):
                 raise
