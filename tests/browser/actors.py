@@ -1,4 +1,4 @@
-"""People for the browser tests: each is one Chromium process with a camera colour and a tone.
+"""People for the browser tests: each is at a Chromium with a camera colour and a tone.
 
 They touch pages by test id only, as the issue of the first visit asks.
 """
@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import shlex
 import signal
-import struct
 import subprocess
 import sys
-import wave
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.async_api import Browser, Page, Playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, expect
 
 from tests.browser.chromium import FLAGS
+from tests.browser.devices import make_devices
 
-_WIDTH, _HEIGHT, _FRAMES = 320, 240, 10
-_SAMPLE_RATE: Final = 48_000
-_START_SECONDS: Final = 120
+_START_SECONDS: Final = 240
 PATIENCE_MS: Final = 20_000
 
 _COLOUR_JS: Final = """(video) => {
@@ -125,10 +121,10 @@ async def running_demo(
 
 
 class Person:
-    """One browser process with its page."""
+    """A page of a browser that is the person's own, or of a context in one that others share."""
 
-    def __init__(self, browser: Browser, page: Page, faults: list[str]) -> None:
-        self.browser = browser
+    def __init__(self, own: Browser | BrowserContext, page: Page, faults: list[str]) -> None:
+        self.own = own
         self.page = page
         self.faults = faults
         """Console errors and uncaught exceptions of the pages."""
@@ -195,7 +191,7 @@ class Person:
         await _and_navigate(self.page, self("login-submit").click())
 
     async def close(self) -> None:
-        await self.browser.close()
+        await self.own.close()
 
 
 async def open_waiting_visit(demo: Demo, patient: Person, clinician: Person) -> None:
@@ -220,6 +216,43 @@ async def _and_navigate(page: Page, act: Any) -> None:
         await act
 
 
+class Chromiums:
+    """The Chromiums that the tests of one process share, one for each set of flags."""
+
+    def __init__(self, playwright: Playwright, folder: Path) -> None:
+        """``folder`` keeps what cameras and microphones give."""
+        self._playwright = playwright
+        self._folder = folder
+        self._running: dict[tuple[str, ...], Browser] = {}
+
+    async def find(self, *flags: str) -> Browser:
+        """The running Chromium with these flags beside the usual ones."""
+        browser = self._running.get(flags)
+        if browser is None or not browser.is_connected():
+            browser = self._running[flags] = await self._playwright.chromium.launch(
+                executable_path=require_chromium_path(), args=[*FLAGS, *flags]
+            )
+        return browser
+
+    async def open_person(
+        self, *, colour: str, tone_hz: int, width: int = 1440, height: int = 900
+    ) -> Person:
+        """Somebody with a context of their own; the rest as in :func:`open_person`."""
+        browser = await self.find(*make_devices(self._folder, colour, tone_hz))
+        page, faults = await _open_page(browser, width, height)
+        return Person(page.context, page, faults)
+
+    async def clear(self) -> None:
+        """Close what a test has left open."""
+        for browser in self._running.values():
+            for context in browser.contexts:
+                await context.close()
+
+    async def close(self) -> None:
+        for browser in self._running.values():
+            await browser.close()
+
+
 async def open_person(
     playwright: Playwright,
     folder: Path,
@@ -232,17 +265,15 @@ async def open_person(
 ) -> Person:
     """Start a Chromium whose camera shows ``colour`` (red, green or blue) and whose microphone
     hears a tone; ``inside`` as in :func:`start_accanto`."""
-    video, sound = folder / f"{colour}.y4m", folder / f"{tone_hz}.wav"
-    _write_video(video, colour)
-    _write_tone(sound, tone_hz)
     browser = await playwright.chromium.launch(
         executable_path=_wrap_chromium(folder / f"chromium-{colour}", inside),
-        args=[
-            *FLAGS,
-            f"--use-file-for-fake-video-capture={video}",
-            f"--use-file-for-fake-audio-capture={sound}",
-        ],
+        args=[*FLAGS, *make_devices(folder, colour, tone_hz)],
     )
+    return Person(browser, *await _open_page(browser, width, height))
+
+
+async def _open_page(browser: Browser, width: int, height: int) -> tuple[Page, list[str]]:
+    """A page in a new context, and the list that its faults go to."""
     context = await browser.new_context(
         viewport={"width": width, "height": height},
         locale="it-IT",
@@ -252,7 +283,7 @@ async def open_person(
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
-    return Person(browser, page, faults)
+    return page, faults
 
 
 def _wrap_chromium(wrapper: Path, inside: Sequence[str]) -> str:
@@ -281,26 +312,3 @@ def require_chromium_path() -> str:
 
 
 _chromium_path: str | None = None
-
-_YUV: Final = {"red": (81, 90, 240), "green": (145, 54, 34), "blue": (41, 240, 110)}
-
-
-def _write_video(path: Path, colour: str) -> None:
-    y, u, v = _YUV[colour]
-    header = f"YUV4MPEG2 W{_WIDTH} H{_HEIGHT} F20:1 Ip A1:1 C420jpeg\n".encode()
-    quarter = _WIDTH * _HEIGHT // 4
-    frame = b"FRAME\n" + bytes([y]) * (4 * quarter) + bytes([u]) * quarter + bytes([v]) * quarter
-    path.write_bytes(header + frame * _FRAMES)
-
-
-def _write_tone(path: Path, hertz: int) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(_SAMPLE_RATE)
-        file.writeframes(
-            b"".join(
-                struct.pack("<h", int(12_000 * math.sin(2 * math.pi * hertz * n / _SAMPLE_RATE)))
-                for n in range(_SAMPLE_RATE)
-            )
-        )

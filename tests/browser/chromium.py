@@ -13,11 +13,32 @@ from typing import Final
 from playwright.sync_api import sync_playwright
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_FEATURES_OFF: Final = (
+    # What playwright turns off: the last of two such flags counts.
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "TcpPortRandomizationWin",
+    "ThirdPartyStoragePartitioning",
+    # Pages under the address bar, loaded anew for each window that a test opens.
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxPopup",
+)
 FLAGS: Final = (
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--disable-background-networking",
     "--disable-component-update",
+    "--disable-features=" + ",".join(_FEATURES_OFF),
     "--disable-sync",
     "--no-first-run",
     "--autoplay-policy=no-user-gesture-required",

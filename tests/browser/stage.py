@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pytest
-from playwright.async_api import Playwright, async_playwright
+import pytest_asyncio
 
-from tests.browser.actors import Demo, Person, open_person, running_demo
+from tests.browser.actors import Chromiums, Demo, Person, running_demo
 
 _FRESH_SECONDS: Final = 240
 """Younger than this the main visit of a demo has not begun."""
@@ -53,23 +52,18 @@ class Templates:
 class Stage:
     """One demo, a patient on a telephone and a clinician at a desk."""
 
-    playwright: Playwright
+    chromiums: Chromiums
     folder: Path
     demo: Demo
     patient: Person
     clinician: Person
 
 
-@pytest.fixture
-async def stage(tmp_path: Path, templates: Templates) -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(tmp_path: Path, templates: Templates, chromiums: Chromiums) -> AsyncIterator[Stage]:
     await templates.copy(tmp_path / "data")
-    async with async_playwright() as playwright, running_demo(tmp_path / "data") as demo:
-        patient = await open_person(
-            playwright, tmp_path, colour="red", tone_hz=440, width=360, height=740
-        )
-        clinician = await open_person(playwright, tmp_path, colour="blue", tone_hz=1000)
-        try:
-            yield Stage(playwright, tmp_path, demo, patient, clinician)
-        finally:
-            await patient.close()
-            await clinician.close()
+    async with running_demo(tmp_path / "data") as demo:
+        patient = await chromiums.open_person(colour="red", tone_hz=440, width=360, height=740)
+        clinician = await chromiums.open_person(colour="blue", tone_hz=1000)
+        yield Stage(chromiums, tmp_path, demo, patient, clinician)
+        await chromiums.clear()

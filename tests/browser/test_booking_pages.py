@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
@@ -31,13 +32,13 @@ IN_TIME, LATE = timedelta(days=12), timedelta(hours=20)
 """How long before the visit the patient answers."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(request: pytest.FixtureRequest, cast: Cast, make_visit: MakeVisit) -> Visit:
     start = datetime.now(UTC) + getattr(request, "param", IN_TIME)
     return await make_visit(cast.toscana, identity=MARIA, start=start)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def link(database: Database, keyring: Keyring, visit: Visit) -> JoinLink:
     return await link_of(database, keyring, visit)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
@@ -25,14 +26,14 @@ PHONE = {"width": 320, "height": 640}
 DESK = {"width": 1440, "height": 900}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
     context = await chromium.new_context(viewport=DESK, locale="it-IT")
     yield context
     await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(context: BrowserContext, live_server: str, cast: Cast) -> Page:
     """The clinician's agenda, logged in by hand."""
     page = await context.new_page()

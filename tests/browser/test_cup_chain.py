@@ -146,7 +146,7 @@ async def test_a_posted_booking_becomes_a_visit_and_its_outcome_goes_back(stage:
     assert find_canaries({"name": FAMILY_NAME}, folders) == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_waiting_patient_hears_of_a_move_and_of_a_cancel(stage: Stage) -> None:
     demo, patient = stage.demo, stage.patient
     start = datetime.now(UTC) + timedelta(minutes=10)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.actors import PATIENCE_MS, Person, open_call, open_person
+from tests.browser.actors import PATIENCE_MS, Person, open_call
 from tests.browser.stage import Stage, stage
 from tests.sweep import find_canaries
 
@@ -56,7 +56,7 @@ async def test_a_booking_becomes_a_finished_logged_visit(stage: Stage) -> None:
 
 
 async def check_timeline(stage: Stage) -> None:
-    manager = await open_person(stage.playwright, stage.folder, colour="green", tone_hz=600)
+    manager = await stage.chromiums.open_person(colour="green", tone_hz=600)
     await manager.log_in(stage.demo, "manager")
     ended = manager.page.locator('[data-testid="sessions-row"]', has_text="Conclusa")
     await ended.first.locator("a").first.click()
@@ -101,7 +101,7 @@ def find_faults(*people: Person) -> list[str]:
     return [fault for person in people for fault in person.faults]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_mute_and_camera_off_are_seen_on_the_other_side(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician
     await open_call(stage.demo, patient, clinician)
@@ -121,7 +121,7 @@ async def test_mute_and_camera_off_are_seen_on_the_other_side(stage: Stage) -> N
     assert abs(await clinician.tone() - 440) < 30
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_leaving_is_not_finishing(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician
     await open_call(stage.demo, patient, clinician)
@@ -137,9 +137,9 @@ async def test_leaving_is_not_finishing(stage: Stage) -> None:
         await person.sees_moving_picture()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_clinician_of_another_organisation_finds_nothing(stage: Stage) -> None:
-    stranger = await open_person(stage.playwright, stage.folder, colour="green", tone_hz=600)
+    stranger = await stage.chromiums.open_person(colour="green", tone_hz=600)
     await stage.clinician.log_in(stage.demo, "clinician")
     open_visit = stage.clinician.page.get_by_test_id("open-visit").first
     address = await open_visit.get_attribute("href")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from server.app import create_app
 from server.db import Database
@@ -20,8 +21,7 @@ from server.keyring import Keyring
 from server.models import LineTest, Visit
 from server.readiness import Problem, Result, Step, load_newest_tests, problems_of, steps_of
 from server.settings import Settings
-from tests.browser.actors import require_chromium_path
-from tests.browser.chromium import FLAGS
+from tests.browser.actors import Chromiums
 from tests.browser.test_booking_pages import claim
 from tests.browser.test_desk_pages import inspect as inspect_desk
 from tests.browser.test_desk_pages import open_page
@@ -33,19 +33,14 @@ HERE = "127.0.0.1"
 SCREENS = [("it-IT", 360, 740), ("en-GB", 1440, 900), ("it-IT", 320, 640)]
 
 
-@pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(chromiums: Chromiums) -> AsyncIterator[Browser]:
     """A Chromium that meets a leg on this machine."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=require_chromium_path(),
-            args=[*FLAGS, "--allow-loopback-in-peer-connection"],
-        )
-        yield browser
-        await browser.close()
+    yield await chromiums.find("--allow-loopback-in-peer-connection")
+    await chromiums.clear()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def live_server(database_url: str, data_dir: Path, keyring: Keyring) -> AsyncIterator[str]:
     listener = socket.create_server((HERE, 0))
     origin = f"http://{HERE}:{listener.getsockname()[1]}"
@@ -59,12 +54,12 @@ async def live_server(database_url: str, data_dir: Path, keyring: Keyring) -> As
     await runner.cleanup()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(cast: Cast, make_visit: MakeVisit) -> Visit:
     return await make_visit(cast.toscana, start=datetime.now(UTC) + timedelta(hours=20))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def address(live_server: str, database: Database, keyring: Keyring, visit: Visit) -> str:
     link = await link_of(database, keyring, visit)
     return f"{live_server}/v/{visit.locator}#{link.fragment}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from sqlalchemy import delete, select
 
@@ -26,12 +27,12 @@ from tests.conftest import CARDIOLOGY, Cast, MakeVisit
 __all__ = ["context", "page"]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(cast: Cast, make_visit: MakeVisit) -> Visit:
     return await make_visit(cast.toscana)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def other(context: BrowserContext) -> Page:
     """A second tab of the same doctor."""
     return await context.new_page()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import func, select
@@ -41,13 +42,13 @@ CLICK_EVERYTHING = """() => setTimeout(() => {
 })"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(cast: Cast, make_visit: MakeVisit) -> Visit:
     start = datetime.now(UTC) + timedelta(minutes=20)
     return await make_visit(cast.toscana, identity=LONG_NAME, start=start)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def link(database: Database, keyring: Keyring, visit: Visit) -> JoinLink:
     return await link_of(database, keyring, visit)
 
@@ -58,7 +59,7 @@ def address(live_server: str, visit: Visit, link: JoinLink) -> str:
     return f"{live_server}/v/{visit.locator}#{link.fragment}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def telephone(chromium: Browser) -> AsyncIterator[BrowserContext]:
     context = await chromium.new_context(
         locale="it-IT",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 from sqlalchemy import update
@@ -50,7 +51,7 @@ async def line_to(page: Page, second: int) -> None:
     )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def recorded(
     database: Database, data_dir: Path, keyring: Keyring, cast: Cast, make_visit: MakeVisit
 ) -> str:

@@ -7,28 +7,27 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import expect
 
-from tests.browser.actors import PATIENCE_MS, Demo, Person, open_person, running_demo
+from tests.browser.actors import PATIENCE_MS, Chromiums, Demo, Person, running_demo
 from tests.browser.stage import Templates
 
 ARRIVES_MS = 3 * PATIENCE_MS
 """The patient's process starts, checks in and waits."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def demo(tmp_path: Path, templates: Templates) -> AsyncIterator[Demo]:
     await templates.copy(tmp_path / "data")
     async with running_demo(tmp_path / "data") as demo:
         yield demo
 
 
-@pytest.fixture
-async def clinician(tmp_path: Path, demo: Demo) -> AsyncIterator[Person]:
-    async with async_playwright() as playwright:
-        person = await open_person(playwright, tmp_path, colour="blue", tone_hz=1000)
-        yield person
-        await person.close()
+@pytest_asyncio.fixture(loop_scope="session")
+async def clinician(demo: Demo, chromiums: Chromiums) -> AsyncIterator[Person]:
+    yield await chromiums.open_person(colour="blue", tone_hz=1000)
+    await chromiums.clear()
 
 
 async def begin(clinician: Person, code: str) -> None:

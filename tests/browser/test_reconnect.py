@@ -187,7 +187,7 @@ async def test_a_microphone_that_a_telephone_call_took_is_back_with_one_touch(st
 async def test_the_newest_tab_wins_and_the_older_one_can_take_it_back(stage: Stage) -> None:
     patient, clinician = stage.patient, stage.clinician
     await open_call(stage.demo, patient, clinician)
-    newer = Person(patient.browser, await patient.page.context.new_page(), [])
+    newer = Person(patient.own, await patient.page.context.new_page(), [])
     await newer.page.goto(patient.page.url)
 
     await newer.sees_moving_picture()
@@ -222,7 +222,7 @@ async def test_a_draft_outlives_its_page_sealed_and_is_saved_on_return(stage: St
         "demo", "--json", "--data", data, "--port", port, log=stage.folder / "demo.log"
     )
     try:
-        clinician.page = await clinician.browser.contexts[0].new_page()
+        clinician.page = await clinician.page.context.new_page()
         await clinician.page.goto(visit_url)
         await expect(clinician("note-editor")).to_have_value(DRAFT, timeout=PATIENCE_MS)
         await expect(clinician("note-status")).to_contain_text("Salvato", timeout=PATIENCE_MS)

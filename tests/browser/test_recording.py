@@ -14,6 +14,7 @@ from typing import Any, Final
 import av
 import psutil
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
@@ -122,7 +123,8 @@ async def expect_reaching(*people: Person) -> None:
         bar = person("recording-bar")
         await expect(bar).to_have_attribute("data-state", "on", timeout=LONG_MS)
         await expect(bar).to_have_attribute("data-reaching", "", timeout=LONG_MS)
-        await expect(person("recording-words")).to_have_text("Registrazione in corso")
+        words = person("recording-words")
+        await expect(words).to_have_text("Registrazione in corso", timeout=LONG_MS)
 
 
 async def wait_for_new_leg(person: Person, ended: int) -> None:
@@ -198,7 +200,7 @@ def find_colour(file: bytes) -> tuple[int, int]:
     return blue, red
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def flashing(stage: Stage) -> Stage:
     """The patient's camera and microphone flash and beep."""
     await stage.patient.page.add_init_script(f"({_FLASH_AND_BEEP})()")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from server.auth import Actor
@@ -66,7 +67,7 @@ async def test_no_page_of_training_has_barriers(
     await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(chromium: Browser, live_server: str, cast: Cast) -> Page:
     """The list of scenarios, as a facilitator sees it."""
     context = await chromium.new_context(viewport=DESK, locale="it-IT")  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.actors import PATIENCE_MS, Person, open_call, open_person
+from tests.browser.actors import PATIENCE_MS, Person, open_call
 from tests.browser.stage import Stage, stage
 
 __all__ = ["stage"]
@@ -35,7 +35,7 @@ def badge_of(person: Person) -> Any:
 
 async def load_acts(stage: Stage) -> list[str]:
     """The acts of the visit as the manager reads them."""
-    manager = await open_person(stage.playwright, stage.folder, colour="green", tone_hz=600)
+    manager = await stage.chromiums.open_person(colour="green", tone_hz=600)
     await manager.log_in(stage.demo, "manager")
     running = manager.page.locator('[data-testid="sessions-row"]', has_text="In visita")
     await running.first.locator("a").first.click()
