@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from signaling.messages import Role
+from signaling.roomtable import RoomTable, mark_of
 from signaling.siblings import Siblings
 from tests.roomlogs import PATIENCE_SECONDS, make_log, valkey
 from tests.test_sockets import Build, House, build
@@ -33,19 +34,17 @@ async def workers(build: Build, tmp_path: Path) -> tuple[House, House, Path]:
 Workers = tuple[House, House, Path]
 
 
-def room_of(house: House, name: str) -> str:
-    """A room that all choose this worker for."""
+def siblings_of(house: House) -> Siblings:
     siblings = house.hub._siblings
     assert siblings is not None
-    return next(room for room in map(str, range(1000)) if siblings.choose(room) == name)
+    return siblings
 
 
 async def test_both_people_of_a_room_come_to_one_worker(workers: Workers) -> None:
     north, south, _ = workers
-    room = room_of(north, "south")
 
-    anna = await north.join(room, "anna")
-    bruno = await south.join(room, "bruno", Role.CLINICIAN)
+    anna = await south.join("room", "anna")
+    bruno = await north.join("room", "bruno", Role.CLINICIAN)
     await anna.wait("joined")
 
     assert (north.hub.open_sockets, south.hub.open_sockets) == (0, 2)
@@ -56,9 +55,8 @@ async def test_both_people_of_a_room_come_to_one_worker(workers: Workers) -> Non
 
 async def test_a_handed_page_is_heard_and_may_resume(workers: Workers) -> None:
     north, south, _ = workers
-    room = room_of(north, "south")
-    anna = await north.join(room, "anna")
-    bruno = await north.join(room, "bruno", Role.CLINICIAN)
+    anna = await south.join("room", "anna")
+    bruno = await north.join("room", "bruno", Role.CLINICIAN)
     anna.cut()
     await bruno.wait("away")
 
@@ -72,22 +70,50 @@ async def test_a_connection_stays_where_it_is_when_the_chosen_worker_is_gone(
     workers: Workers,
 ) -> None:
     north, south, folder = workers
-    room = room_of(north, "south")
-    siblings = south.hub._siblings
-    assert siblings is not None
-    siblings.stop()
+    assert siblings_of(south).choose("room") == "south"
+    siblings_of(south).stop()
+    (folder / "south").touch()
 
-    await north.join(room, "anna")
+    await north.join("room", "anna")
 
     assert north.hub.open_sockets == 1
+    assert siblings_of(north).choose("room") == "north"
     assert not (folder / "south").exists()
 
 
 async def test_a_worker_that_drains_takes_nobody(workers: Workers) -> None:
     north, south, _ = workers
-    room = room_of(north, "south")
+    assert siblings_of(south).choose("room") == "south"
 
     await south.hub.drain(seconds=0.01)
-    await north.join(room, "anna")
+    await north.join("room", "anna")
 
     assert (north.hub.open_sockets, south.hub.open_sockets) == (1, 0)
+
+
+async def test_a_room_that_is_open_no_more_is_for_whoever_comes_first(workers: Workers) -> None:
+    north, south, _ = workers
+    anna = await south.join("room", "anna")
+    assert siblings_of(north).choose("room") == "south"
+
+    south.hub.beat(asyncio.get_running_loop().time())
+    assert siblings_of(north).choose("room") == "south"
+
+    await anna.act("leave")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while south.hub.open_rooms:
+            await asyncio.sleep(0.01)
+    south.hub.beat(asyncio.get_running_loop().time())
+    await north.join("room", "bruno", Role.CLINICIAN)
+
+    assert (north.hub.open_sockets, south.hub.open_sockets) == (1, 0)
+
+
+async def test_a_room_of_a_worker_that_nobody_knows_is_taken(workers: Workers) -> None:
+    north, _, folder = workers
+    table = RoomTable(folder / ".rooms")
+    table["room"] = mark_of("west")
+
+    await north.join("room", "anna")
+
+    assert table["room"] == mark_of("north")
