@@ -31,6 +31,7 @@ def _missing() -> Iterator[str]:
         ("nginx", "nginx-light"),
         ("haproxy", "haproxy"),
         ("caddy", "caddy"),
+        ("ffprobe", "ffmpeg"),
     ):
         if shutil.which(program) is None:
             yield package
