@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import aiohttp
 import asyncpg
-from sqlalchemy import event, select
+from sqlalchemy import event, func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.util.concurrency import await_
 
@@ -157,7 +157,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The database as far as acts are concerned: the rows of each table, and how many entries."""
+    """The database as far as acts are concerned: the rows of each table as the driver gives them,
+    and how many entries."""
 
     rows: dict[str, list[str]]
     entries: int
@@ -166,12 +167,13 @@ class State:
 async def load_state(database: Database) -> State:
     rows: dict[str, list[str]] = {}
     async with database.read(EVERY_ORGANISATION) as session:
+        connection = await session.connection()
         for table in Base.metadata.sorted_tables:
             if table.name not in _NOT_ACTS and table.name != LogEntry.__tablename__:
-                found = await session.execute(select(table))
+                found = await connection.exec_driver_sql(f'SELECT * FROM "{table.name}"')  # noqa: S608
                 rows[table.name] = sorted(map(repr, found))
-        entries = len((await session.scalars(select(LogEntry.id))).all())
-    return State(rows, entries)
+        entries = await session.scalar(select(func.count()).select_from(LogEntry))
+    return State(rows, entries or 0)
 
 
 async def break_acts(
@@ -213,11 +215,10 @@ async def break_act(
     found: Found,
 ) -> None:  # fmt: skip
     """Broken first, done in peace at the end: a broken act must leave the visit as it was."""
-    tried = 0
+    tried, before = 0, await load_state(database)
     at, is_over = chance.randint(1, min(_FEWEST, round(1 / share))), False
     while not is_over and at < _LATEST:
         for way in WAYS:
-            before = await load_state(database)
             breaker.aim(at, way)
             answer = await act.do()
             is_over = breaker.count < at
@@ -225,7 +226,9 @@ async def break_act(
             if is_over:
                 break
             tried += 1
-            found.wrong += judge(act, answer, before, await load_state(database), at, way)
+            after = await load_state(database)
+            found.wrong += judge(act, answer, before, after, at, way)
+            before = after
         at += max(1, chance.randint(1, round(2 / share) - 1))
     if not is_over:
         found.wrong.append(f"{act.route}: no end after {_LATEST} statements")
