@@ -12,13 +12,14 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
+from tests.benchmarks import janus
 from tests.benchmarks.recordpeers import FRAMES_A_SECOND
 from tests.benchmarks.report import ROOT, Goal, Report, Spread, ratios
 
@@ -31,6 +32,12 @@ _LEGS: Final = 2
 _PATIENCE: Final = 120.0
 _LONGEST_LINE: Final = 2**20
 _MOST_RSS_MIB: Final = 120
+_TITLES: Final = {
+    "floor": "receive and drop",
+    "recorder": "Accanto",
+    "mediarecorder": "MediaRecorder",
+    "janus": "Janus",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +79,9 @@ class End:
 
 
 @asynccontextmanager
-async def start(role: str, argument: str, core: int | None = None) -> AsyncIterator[End]:
+async def start(role: str, *arguments: str, core: int | None = None) -> AsyncIterator[End]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.benchmarks.recordpeers", role, argument,
+        sys.executable, "-m", "tests.benchmarks.recordpeers", role, *arguments,
         cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         limit=_LONGEST_LINE,
     )  # fmt: skip
@@ -88,10 +95,17 @@ async def start(role: str, argument: str, core: int | None = None) -> AsyncItera
         await process.wait()
 
 
+def start_sink(role: str, folder: Path) -> AbstractAsyncContextManager[End | janus.Janus]:
+    if role == "janus" and janus.PROGRAM:
+        return janus.start_janus(janus.PROGRAM, folder)
+    return start(role, str(folder))
+
+
 async def run(role: str, folder: Path, seconds: float) -> Cost:
     """One connection with one receiver."""
     folder.mkdir(parents=True)
-    async with start("source", "1") as source, start(role, str(folder)) as sink:
+    address = janus.own_address() if role == "janus" else "127.0.0.1"
+    async with start("source", "1", address) as source, start_sink(role, folder) as sink:
         sink.say(await source.hear())
         source.say(await sink.hear())
         await asyncio.sleep(_WARM_SECONDS)
@@ -115,12 +129,12 @@ async def fill_a_core(folder: Path, seconds: float) -> tuple[int, int, float]:
     own, other = cores[0], cores[-1]
     async with AsyncExitStack() as stack:
         count = _RECORDINGS_A_CORE * _LEGS
-        source = await stack.enter_async_context(start("source", str(count), other))
+        source = await stack.enter_async_context(start("source", str(count), core=other))
         sinks = []
         for number in range(_RECORDINGS_A_CORE):
             place = folder / f"core{number}"
             place.mkdir(parents=True)
-            sinks.append(await stack.enter_async_context(start("recorder", str(place), own)))
+            sinks.append(await stack.enter_async_context(start("recorder", str(place), core=own)))
         offers = [await source.hear() for _ in range(count)]
         for number, offer in enumerate(offers):
             sink = sinks[number // _LEGS]
@@ -149,35 +163,21 @@ async def measure(folder: Path, rounds: int) -> Report:
             "CPU s / 1,000 frames kept",
             "frames kept / sent",
             "RSS MiB",
-            "ratio",
+            "Accanto beside it",
         ),
     )
-    found: dict[str, list[Cost]] = {"floor": [], "recorder": [], "mediarecorder": []}
+    found: dict[str, list[Cost]] = {name: [] for name in _TITLES if name != "janus"}
+    if janus.PROGRAM:
+        found["janus"] = []
     for number in range(min(rounds, _ROUNDS)):
         names = list(found) if number % 2 else list(reversed(found))
         for name in names:
             found[name].append(await run(name, folder / f"{name}{number}", _SECONDS))
+    for name, costs in found.items():
+        report.rows.append(_row(name, costs, found["recorder"]))
+        report.figures[name] = Spread(_minutes(costs)).content()
     beside_floor = ratios(_minutes(found["recorder"]), _minutes(found["floor"]))
     beside_aiortc = ratios(_thousands(found["recorder"]), _thousands(found["mediarecorder"]))
-    shares = {
-        "floor": f"recorder is {beside_floor.median:.2f}x",
-        "recorder": "1.00x",
-        "mediarecorder": f"ratio {beside_aiortc.median:.2f}x",
-    }
-    titles = {"floor": "receive and drop", "recorder": "Accanto", "mediarecorder": "MediaRecorder"}
-    for name, costs in found.items():
-        kept, sent = sum(one.kept for one in costs), sum(one.sent for one in costs)
-        report.rows.append(
-            (
-                titles[name],
-                Spread(_minutes(costs)).text(),
-                Spread(_thousands(costs)).text(3),
-                f"{kept}/{sent}",
-                Spread([one.rss_mib for one in costs]).text(0),
-                shares[name],
-            )
-        )
-        report.figures[name] = Spread(_minutes(costs)).content()
     recorded = found["recorder"]
     lost = sum(one.sent - one.kept for one in recorded)
     sent, kept, used = await fill_a_core(folder, _SECONDS)
@@ -194,8 +194,24 @@ async def measure(folder: Path, rounds: int) -> Report:
     report.notes = [
         f"8 recordings of 2 connections on one core kept {kept} of {sent} frames with {used:.0%} "
         f"of it; the source, on the other one, kept {pace:.0%} of its pace",
+        "the ratio is that of CPU for 1,000 frames kept; beside receive and drop for a minute",
     ]
+    if not janus.PROGRAM:
+        report.notes.append("janus is not installed")
     return report
+
+
+def _row(name: str, costs: list[Cost], recorded: list[Cost]) -> tuple[str, ...]:
+    kept, sent = sum(one.kept for one in costs), sum(one.sent for one in costs)
+    figures = _minutes if name == "floor" else _thousands
+    return (
+        _TITLES[name],
+        Spread(_minutes(costs)).text(),
+        Spread(_thousands(costs)).text(3),
+        f"{kept}/{sent}",
+        Spread([one.rss_mib for one in costs]).text(0),
+        f"ratio {ratios(figures(recorded), figures(costs)).median:.2f}x",
+    )
 
 
 def _minutes(costs: list[Cost]) -> list[float]:

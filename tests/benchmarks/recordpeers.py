@@ -1,9 +1,10 @@
 """The two ends of ``recorder``, each a process of its own: who sends, and who keeps.
 
-``python -m tests.benchmarks.recordpeers source COUNT`` sends ``COUNT`` times sound and a picture
-that were encoded once. ``… floor|recorder|mediarecorder FOLDER`` receives. Lines of JSON: the
-source says its offers and takes the answers, the others take offers and say answers; after an empty
-line the source stops, after the next one each says what it sent or kept.
+``python -m tests.benchmarks.recordpeers source COUNT [ADDRESS]`` sends ``COUNT`` times sound and a
+picture that were encoded once, from an address of this machine. ``… floor|recorder|mediarecorder
+FOLDER`` receives. Lines of JSON: the source says its offers and takes the answers, the others take
+offers and say answers; after an empty line the source stops, after the next one each says what it
+sent or kept.
 """
 
 from __future__ import annotations
@@ -231,8 +232,8 @@ def _count(path: Path) -> int:
 SINKS: dict[str, Any] = {"floor": Floor, "recorder": Recorder, "mediarecorder": ByMediaRecorder}
 
 
-async def main(role: str, argument: str) -> None:
-    aioice.ice.get_host_addresses = lambda **_: ["127.0.0.1"]
+async def main(role: str, argument: str, address: str = "127.0.0.1") -> None:
+    aioice.ice.get_host_addresses = lambda **_: [address]
     reader = asyncio.StreamReader(limit=2**20)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -256,4 +257,4 @@ def _say(words: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     os.umask(0o077)
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(*sys.argv[1:]))
