@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -17,7 +18,6 @@ from server.waiting.spool import Remnant, Row, Spool
 logger = logging.getLogger(__name__)
 
 _GROUP_SECONDS: Final = 0.25
-_SYNC_SECONDS: Final = 0.01
 _RETRY_SECONDS: Final = 1.0
 _ADOPT_SECONDS: Final = 60.0
 _LAST_SECONDS: Final = 8.0
@@ -35,7 +35,6 @@ class RowWriter:
         self._spool = spool
         self._queue: list[Row] = []
         self._has_rows = asyncio.Event()
-        self._has_unsynced = asyncio.Event()
         self._is_uncertain = False
         """A group may be committed although the answer was lost."""
         self._is_overflowing = False
@@ -44,7 +43,6 @@ class RowWriter:
     def put(self, row: Row) -> None:
         """Take a row; when this returns the operating system has it."""
         is_spooled = self._spool.write(row)
-        self._has_unsynced.set()
         if len(self._queue) < LONGEST_QUEUE:
             self._queue.append(row)
         elif is_spooled:
@@ -55,18 +53,21 @@ class RowWriter:
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Run while the application runs; write the rest at the end."""
-        tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._sync())]
+        task = asyncio.create_task(self._run())
+        keeper = threading.Thread(target=self._spool.keep_safe, name="spool", daemon=True)
+        keeper.start()
         yield
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
                 while self._queue:
                     await self._try_to_write()
         if self._queue:
             logger.warning("session log: %d entries wait in the spool", len(self._queue))
+        self._spool.leave()
+        await asyncio.to_thread(keeper.join)
         with suppress(OSError):
             self._spool.sync()
         self._spool.close()
@@ -86,17 +87,6 @@ class RowWriter:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._has_rows.wait()
-
-    async def _sync(self) -> None:
-        """Force rows to the disk, in groups."""
-        while True:
-            await self._has_unsynced.wait()
-            self._has_unsynced.clear()
-            try:
-                await asyncio.to_thread(self._spool.sync)
-            except OSError as error:
-                logger.warning("the spool of the session log is not safe: %s", error.strerror)
-            await asyncio.sleep(_SYNC_SECONDS)
 
     async def _try_to_write(self) -> None:
         try:

@@ -12,10 +12,12 @@ import fcntl
 import logging
 import os
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 import msgspec
@@ -29,6 +31,7 @@ SPOOL_FOLDER: Final = "spool"
 """In the data folder."""
 _SUFFIX: Final = ".rows"
 _SUM_DIGITS: Final = 8
+_SYNC_SECONDS: Final = 0.01
 _LONG_BYTES: Final = 4 * 1024 * 1024
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -71,6 +74,8 @@ class Spool:
         self._descriptor = -1
         self._size = 0
         self._is_dirty = False
+        self._wakes: SimpleQueue[bool] = SimpleQueue()
+        """True for rows that nobody has begun to force to the disk; False ends ``keep_safe``."""
         self._lock = threading.Lock()
         """Nobody closes the file while it is forced to the disk."""
 
@@ -84,8 +89,10 @@ class Spool:
         except OSError as error:
             logger.warning("the spool of the session log cannot be written: %s", error.strerror)
             return False
-        self._is_dirty = True
         self._size += len(record)
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._wakes.put(True)
         return is_whole
 
     @property
@@ -112,9 +119,23 @@ class Spool:
     def sync(self) -> None:
         """Force what was written to the disk. May run in a thread."""
         with self._lock:
-            if self._is_dirty and self._descriptor >= 0:
-                self._is_dirty = False
+            is_dirty, self._is_dirty = self._is_dirty, False
+            if is_dirty and self._descriptor >= 0:
                 os.fdatasync(self._descriptor)
+
+    def keep_safe(self) -> None:
+        """Force rows to the disk in groups, until ``leave``. For a thread of its own: the event
+        loop turns for none of it."""
+        while self._wakes.get():
+            try:
+                self.sync()
+            except OSError as error:
+                logger.warning("the spool of the session log is not safe: %s", error.strerror)
+            time.sleep(_SYNC_SECONDS)
+
+    def leave(self) -> None:
+        """End ``keep_safe``; what it has not forced is forced by ``sync``."""
+        self._wakes.put(False)
 
     def clear(self) -> None:
         """The database has every row."""
