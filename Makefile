@@ -1,6 +1,7 @@
 # make demo · make test · make lint · make bench [ONLY=name] · make tour
 # make chaos [ONLY=name] [ROUNDS=20] [FRESH=1]: goes on where a run before was stopped
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PORT ?= 8080
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -10,7 +11,9 @@ export PATH := $(PATH):$(NODE_PATH)
 # Each of some hundred processes of the tests would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test lint bench chaos tour lock
+named = 2>&1 | sed -u 's/^/$(1) | /'
+
+.PHONY: setup demo test test-browser test-others test-lint test-js lint bench chaos tour lock
 
 setup: .venv/.ready node_modules/.ready
 
@@ -40,11 +43,26 @@ lint: setup
 	@$(BIN)/lint-imports --no-cache
 	@node_modules/.bin/tsc --project static/tsconfig.json
 
-test: setup lint
+# The browser tests wait a lot: what they leave of the processors is for the others. Each part goes
+# on to its end when another fails, and its lines begin with its name.
+test: setup
 	@$(BIN)/python tests/browser/chromium.py
-	@node --test tests/js/*.test.js
-	@$(BIN)/python -m pytest tests/browser -m "not long" --numprocesses=2 --dist=loadfile
-	@$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser --numprocesses=4 --dist=loadfile --no-loadscope-reorder
+	@$(MAKE) --no-print-directory --keep-going --jobs=4 test-browser test-others test-lint test-js || \
+	  { echo "What failed is after '***' above"; exit 1; }
+
+test-browser:
+	@$(BIN)/python -m pytest tests/browser -m "not long" --verbose --numprocesses=2 --dist=worksteal \
+	  $(call named,browser)
+
+test-others:
+	@nice -n 10 $(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser \
+	  --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(call named,others)
+
+test-lint:
+	@$(MAKE) --no-print-directory lint $(call named,lint)
+
+test-js:
+	@node --test tests/js/*.test.js $(call named,js)
 
 bench: setup
 	@$(BIN)/python tests/browser/chromium.py
