@@ -2,10 +2,11 @@
 //
 // A connection that was begun during the silence is only tried again after a second or more, and
 // Chromium delays the WebSockets of a page that has given up many. So small requests go out beside
-// the socket that is being opened: the first answer, of whatever kind, says that the network is back.
+// the sockets that are being opened, without a pause between two of them: the first answer, of
+// whatever kind, says that the network is back.
 
 const EVERY_MS = 400;
-const LATER_EVERY_MS = 2000;
+const LATER_EVERY_MS = 1000;
 const EAGER_FOR_MS = 45_000;
 
 /** @typedef {(signal: AbortSignal) => Promise<unknown>} Reach */
@@ -24,7 +25,8 @@ export class Scout {
 
   /**
    * @param {Reach} reach
-   * @param {() => void} onLife called once for each `start`
+   * @param {(askedAt: number) => void} onLife called once for each `start`, with the moment of the
+   *   request that was answered
    */
   constructor(reach, onLife) {
     this.#reach = reach;
@@ -47,18 +49,22 @@ export class Scout {
   #ask() {
     this.#asking?.abort();
     const asking = (this.#asking = new AbortController());
+    const askedAt = Date.now();
     this.#reach(asking.signal).then(
-      () => this.#onAnswer(asking),
+      () => this.#onAnswer(asking, askedAt),
       () => undefined,
     );
     const isEager = Date.now() - this.#startedAt < EAGER_FOR_MS;
     this.#timer = setTimeout(() => this.#ask(), isEager ? EVERY_MS : LATER_EVERY_MS);
   }
 
-  /** @param {AbortController} asking */
-  #onAnswer(asking) {
+  /**
+   * @param {AbortController} asking
+   * @param {number} askedAt
+   */
+  #onAnswer(asking, askedAt) {
     if (asking !== this.#asking) return;
     this.stop();
-    this.#onLife();
+    this.#onLife(askedAt);
   }
 }

@@ -90,7 +90,7 @@ export class Wire extends Emitter {
     this.#url = url;
     this.#fetchTicket = fetchTicket;
     this.#Socket = Socket;
-    this.#scout = new Scout(reach, () => this.#onLife());
+    this.#scout = new Scout(reach, (askedAt) => this.#onLife(askedAt));
   }
 
   get isUp() {
@@ -116,6 +116,7 @@ export class Wire extends Emitter {
     this.#resume = null;
     clearInterval(this.#ticker);
     clearTimeout(this.#retry);
+    this.#scout.stop();
     this.#abandon("");
   }
 
@@ -173,9 +174,13 @@ export class Wire extends Emitter {
     this.#write({ type: "ping" });
   }
 
-  #onLife() {
+  /** @param {number} askedAt an attempt begun before may have fallen into the silence, however young */
+  #onLife(askedAt) {
     this.#livedAt = Date.now();
-    if (!this.#isUp) this.wake(false);
+    if (this.#isUp) return;
+    if (this.#isOpen || this.#startedAt > askedAt) return this.wake(false);
+    this.#abandon("");
+    this.#connect();
   }
 
   /** @param {Promise<string>} [fresh] a ticket that is there already */
@@ -261,7 +266,6 @@ export class Wire extends Emitter {
     const wasUp = this.#isUp;
     this.#socket = null;
     this.#isUp = false;
-    this.#scout.stop();
     socket?.close();
     if (wasUp) this.emit("down", { reason });
   }

@@ -273,6 +273,25 @@ test("the first sign of life of the network opens a new socket at once", async (
   assert.equal(Socket.opened.length, begun + 1);
 });
 
+test("an attempt from before the request that was answered is not waited for, however young", async () => {
+  let revive = () => undefined;
+  const reach = () => new Promise((resolve) => void (revive = resolve));
+  const { wire } = await joined({ reach });
+  mock.timers.tick(60);
+  wire.wake(true);
+  const first = last();
+  while (last() === first) mock.timers.tick(50);
+  mock.timers.tick(100);
+  const fallen = last();
+  const begun = Socket.opened.length;
+
+  revive();
+  await settle();
+
+  assert.equal(Socket.opened.length, begun + 1);
+  assert.equal(fallen.isClosed, true);
+});
+
 test("an attempt begun on a sign of life is not given up for five seconds", async () => {
   let revive = () => undefined;
   const reach = () => new Promise((resolve) => void (revive = resolve));
