@@ -24,6 +24,7 @@ from tests.browser.chromium import FLAGS
 from tests.browser.devices import make_devices
 
 _START_SECONDS: Final = 240
+_STOP_SECONDS: Final = 60
 PATIENCE_MS: Final = 20_000
 
 _COLOUR_JS: Final = """(video) => {
@@ -97,7 +98,7 @@ async def stop(process: asyncio.subprocess.Process) -> int:
     """Ctrl-C; returns the exit status."""
     if process.returncode is None:
         process.send_signal(signal.SIGINT)
-    return await asyncio.wait_for(process.wait(), 20)
+    return await asyncio.wait_for(process.wait(), _STOP_SECONDS)
 
 
 @asynccontextmanager

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 from pytest_asyncio import is_async_test
 
 from server.app import create_app
 from server.db import Database
 from server.keyring import Keyring
 from server.settings import Settings
-from tests.browser.actors import Chromiums
+from tests.browser.actors import PATIENCE_MS, Chromiums
 from tests.browser.stage import Templates
 from tests.conftest import Cast, FirstCast
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -63,7 +63,9 @@ _COUNT_SENT: Final = """() => {
       const isLeg = this.getTransceivers().every(({ direction }) => direction === "sendonly");
       const end = () => super.close();
       if (!isLeg) return end();
-      this.getStats().then((reports) => {
+      const isStill = this.getSenders().map((sender) => sender.replaceTrack(null));
+      const wait = () => new Promise((resolve) => setTimeout(resolve, 100));
+      Promise.all(isStill).then(wait).then(() => this.getStats()).then((reports) => {
         for (const report of reports.values()) {
           if (report.type !== "outbound-rtp") continue;
           window.sent.push({ kind: report.kind, frames: report.framesSent ?? report.packetsSent });
@@ -73,7 +75,8 @@ _COUNT_SENT: Final = """() => {
     }
   };
 }"""
-"""Notes what the connection to the recorder has sent when it ends."""
+"""Notes what the connection to the recorder has sent when it ends: nothing goes out any more, and
+the counts are new (for 50 ms Chromium gives the ones of before)."""
 
 _PLAYS: Final = """() => {
   const films = [...document.querySelectorAll("[data-pane] video")];
