@@ -132,7 +132,7 @@ class Deck:
         return Stats(
             connections=sum(leg.is_up for leg in self._legs.values()),
             received=traffic.packets,
-            expected=traffic.expected,
+            absent=traffic.absent,
             begun=traffic.begun,
             kept=counts.kept,
             unwanted=counts.unwanted,

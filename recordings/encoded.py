@@ -74,10 +74,11 @@ class FrameBuffer(JitterBuffer):
         self._came_at: dict[int, float] = {}
         self._last = 0
         self._newest: int | None = None
+        self._absent: set[int] = set()
         self.packets = 0
         """That came, those that came twice among them."""
-        self.expected = 0
-        """Packets that were sent since the first one that came, by their numbers."""
+        self.absent = 0
+        """Packets that never came, by the numbers of the others."""
         self.begun = 0
         """Frames of which a packet came in time."""
         self.whole = 0
@@ -87,10 +88,7 @@ class FrameBuffer(JitterBuffer):
         """As aiortc calls it: whether a whole picture is to be asked for, and never a frame."""
         self.packets += 1
         number = packet.sequence_number
-        ahead = 1 if self._newest is None else (number - self._newest) & 0xFFFF
-        if ahead < 1 << 15:
-            self.expected += ahead
-            self._newest = number
+        self._miss(number)
         if self._origin is not None and 0 < (self._origin - number) & 0xFFFF < MAX_MISORDER:
             return False, None
         if packet.timestamp not in self._came_at:
@@ -104,6 +102,16 @@ class FrameBuffer(JitterBuffer):
             self._give(frame)
             frame = self._remove_frame(number)
         return is_lost, None
+
+    def _miss(self, number: int) -> None:
+        ahead = 1 if self._newest is None else (number - self._newest) & 0xFFFF
+        if number in self._absent:
+            self._absent.remove(number)
+            self.absent -= ahead >= 1 << 15
+        if 0 < ahead < 1 << 15:
+            self._absent.update((number - back) & 0xFFFF for back in range(1, ahead))
+            self.absent += ahead - 1
+            self._newest = number
 
     def missing(self) -> list[int]:
         """Packets without which nothing goes on; empty while it does."""

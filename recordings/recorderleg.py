@@ -38,15 +38,15 @@ def clean_offer(sdp: str) -> tuple[str, list[str]]:
 
 @dataclass(slots=True)
 class Traffic:
-    """RTP packets that came and that were sent, by their numbers, and frames of which one came."""
+    """RTP packets that came and that never came, and frames of which one came."""
 
     packets: int = 0
-    expected: int = 0
+    absent: int = 0
     begun: int = 0
 
     def add(self, other: Traffic | FrameBuffer) -> None:
         self.packets += other.packets
-        self.expected += other.expected
+        self.absent += other.absent
         self.begun += other.begun
 
 

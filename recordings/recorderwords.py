@@ -128,9 +128,9 @@ class Stats(Word, frozen=True, tag="stats"):
     connections: int
     """That are up now."""
     received: int
-    """RTP packets."""
-    expected: int
-    """RTP packets that were sent, by their numbers: what was not received never came."""
+    """RTP packets, those that came twice among them."""
+    absent: int
+    """RTP packets that never came, by the numbers of the others."""
     begun: int
     """Frames of picture and sound of which a packet came."""
     kept: int

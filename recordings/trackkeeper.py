@@ -90,6 +90,8 @@ class TrackKeeper:
         self._needs_whole = True
         self._records = 0
         self._has_shift = False
+        self._floors = {"audio": 0, "video": 0}
+        """No frame stands before the one that was sent before it, whatever its clock says."""
         self._waiting = _Waiting()
         self._writing = asyncio.Lock()
         self._pen = threading.Lock()
@@ -145,7 +147,9 @@ class TrackKeeper:
             self._began_ms = at
             self._say(WORD_TRACK, self._on_began(self, max(0, round(at))).text())
         track = AUDIO if kind == "audio" else VIDEO
-        block = Block(max(0, round(at - self._began_ms)), track, is_key, frame.data)
+        time_ms = max(self._floors[kind], round(at - self._began_ms))
+        self._floors[kind] = time_ms
+        block = Block(time_ms, track, is_key, frame.data)
         self.counts.kept += 1
         self._waiting.items.append(block)
         self._waiting.bytes += len(frame.data)
@@ -159,6 +163,7 @@ class TrackKeeper:
         shift = self._timeline.hear(kind, report)
         if shift and self.has_begun and not self._has_shift:
             self._has_shift = True
+            self._floors["video"] = 0
             self._say(WORD_SHIFT, str(round(shift)))
 
     async def flush(self) -> None:

@@ -57,6 +57,17 @@ def whole(frame: int) -> str:
     return f"{frame}.0 {frame}.1 {frame}.2"
 
 
+def test_what_never_came_is_counted_by_the_numbers_of_the_rest() -> None:
+    line = Line()
+    line.send(0, 1, 2, 3, without=(3, 4, 7))
+    assert line.buffer.absent == 3
+
+    line.put(1, 1)
+    line.put(1, 1)
+    line.put(0, 0)
+    assert (line.buffer.absent, line.buffer.packets) == (2, 12)
+
+
 def test_frames_come_out_whole_and_in_order() -> None:
     line = Line()
     line.send(0, 1, 2)

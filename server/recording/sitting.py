@@ -42,7 +42,7 @@ from signaling.recordingevents import RecordingFailed, RecordingResumed, Recordi
 LOST: Final = "recorder_lost"
 LEFT: Final = "everybody_left"
 CLOSED: Final = "closed"
-_ACCOUNT: Final = ("received", "expected", "begun", "kept", "unwanted", "useless", "lost")
+_ACCOUNT: Final = ("received", "absent", "begun", "kept", "unwanted", "useless", "lost")
 _OWN_WISH: Final = ("finished", "left")
 _OVER: Final = (VisitState.ENDED, VisitState.CANCELLED)
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
