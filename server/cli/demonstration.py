@@ -16,8 +16,11 @@ from server.logs import configure_logging
 @click.option("--port", type=click.IntRange(0, 65535), help="Default 8080; 0 takes a free one.")
 @click.option("--nodes", type=click.IntRange(1, 4), default=1, help="Processes; default 1.")
 @click.option("--json", "is_json", is_flag=True, help="One JSON line on stdout when ready.")
+@click.option("--log-level", envvar="ACCANTO_LOG_LEVEL", default="WARNING", show_default=True)
 @data_option
-def demo(port: int | None, nodes: int, data_dir: Path | None, is_json: bool) -> None:
+def demo(
+    port: int | None, nodes: int, data_dir: Path | None, is_json: bool, log_level: str
+) -> None:
     """A demonstration with invented people, in a fresh folder.
 
     The folder is demo-data/<date and time>; --data takes another, or goes on with an earlier
@@ -26,5 +29,5 @@ def demo(port: int | None, nodes: int, data_dir: Path | None, is_json: bool) -> 
     Several nodes share a PostgreSQL and a Valkey that are started with them. One that is killed is
     not started again.
     """
-    configure_logging("WARNING")
+    configure_logging(log_level)
     run(run_demo(data_dir, port, nodes, is_json=is_json, now=datetime.now(UTC)))

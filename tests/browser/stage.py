@@ -62,7 +62,7 @@ class Stage:
 @pytest_asyncio.fixture(loop_scope="session")
 async def stage(tmp_path: Path, templates: Templates, chromiums: Chromiums) -> AsyncIterator[Stage]:
     await templates.copy(tmp_path / "data")
-    async with running_demo(tmp_path / "data") as demo:
+    async with running_demo(tmp_path / "data", settings={"LOG_LEVEL": "INFO"}) as demo:
         patient = await chromiums.open_person(colour="red", tone_hz=440, width=360, height=740)
         clinician = await chromiums.open_person(colour="blue", tone_hz=1000)
         yield Stage(chromiums, tmp_path, demo, patient, clinician)
