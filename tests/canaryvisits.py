@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -125,14 +127,21 @@ class CanaryVisits:
             )
 
 
-def log_into(path: Path) -> logging.Handler:
+@contextmanager
+def logging_into(path: Path) -> Iterator[None]:
     """Every line of every logger, as it would stand in the log of a server that tells all."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()
+    level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    return handler
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()
 
 
 async def search_database(database: Database) -> list[str]:

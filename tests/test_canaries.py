@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import logging
 import zlib
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from server.db import Database
 from server.keyring import Keyring
 from server.services import SETTINGS
 from tests.canaries import MARKER, PER_VISIT, Canaries, find_all, find_in_folder
-from tests.canaryvisits import CanaryVisits, log_into, search_database
+from tests.canaryvisits import CanaryVisits, logging_into, search_database
 from tests.conftest import Cast, MakeVisit
 from tests.reportvisits import give_signature, reports_of, sign
 from tests.visitors import Site, site
@@ -84,9 +83,8 @@ async def search_visits(
 ) -> tuple[list[str], Canaries]:
     """Make so many visits, take a backup, and search all that is left."""
     log = tmp_path / "server.log"
-    handler = log_into(log)
     settings = site.app[SETTINGS]
-    try:
+    with logging_into(log):
         await give_signature(database, keyring, cast.toscana.clinician)
         clinician = await site.staff(cast.toscana.clinician)
         visits = CanaryVisits(site, make_visit, cast.toscana, seed=count)
@@ -98,9 +96,6 @@ async def search_visits(
                     report.sealed_pdf is not None for report in await reports_of(database, visit)
                 ]
         await take_backup(settings, tmp_path / "backup", tmp_path / "keys", visit.appointment.start)
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
     assert log.stat().st_size > 0
     found = await search_database(database)
     found += find_all("log", log.read_bytes())

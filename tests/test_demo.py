@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -75,9 +76,10 @@ def running_demo(folder: Path, *arguments: str) -> Iterator[tuple[dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A demonstration that was made, looked at and stopped."""
+    """A demonstration that was made for a person, stopped, and went on for a machine."""
 
     folder: Path
+    banner: str
     announced: dict[str, Any]
     rest: list[str]
     while_running: bytes
@@ -86,12 +88,36 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    folder = tmp_path_factory.mktemp("made") / "demo"
-    with running_demo(folder, "--port", "0") as (announced, rest):
+    banner, folder, while_running = make_demo(tmp_path_factory.mktemp("made"))
+    with running_demo(folder) as (announced, rest):
         assert urlopen(announced["base_url"] + "/healthz").status == 200  # noqa: S310
         assert urlopen(announced["patient_url"].partition("#")[0]).status == 200  # noqa: S310
-        while_running = read_folder(folder)
-    return Made(folder, announced, rest, while_running)
+        while_running += read_folder(folder)
+    return Made(folder, banner, announced, rest, while_running)
+
+
+def make_demo(place: Path) -> tuple[str, Path, bytes]:
+    """The banner, the folder and what was in it, of a demo that somebody starts in ``place``."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        [ACCANTO, "demo", "--port", "0"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                if "Ctrl-C" in line:
+                    break
+            (folder,) = (place / "demo-data").iterdir()
+            while_running = read_folder(folder)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+    return "".join(lines), folder, while_running
 
 
 def test_demo_announces_itself_stops_cleanly_and_resumes_the_same(made: Made) -> None:
@@ -226,26 +252,12 @@ def test_taken_port_is_a_sentence_and_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "demo").exists()
 
 
-async def test_banner_is_for_people_and_the_folder_is_dated(tmp_path: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        ACCANTO, "demo", "--port", "0",
-        cwd=tmp_path, stdout=subprocess.PIPE, env=clean_environment(),
-    )  # fmt: skip
-    assert process.stdout is not None
-
-    lines = [(await process.stdout.readline()).decode()]
-    while "Ctrl-C" not in lines[-1]:
-        lines.append((await process.stdout.readline()).decode())
-    process.terminate()
-    await process.communicate()
-
-    banner = "".join(lines)
-    assert process.returncode == 0
-    assert "/v/" in banner
-    assert people.CLINICIAN.username in banner
-    assert "Two-factor login is off" in banner
-    (folder,) = (tmp_path / "demo-data").iterdir()
-    assert str(folder) in banner
+def test_banner_is_for_people_and_the_folder_is_dated(made: Made) -> None:
+    assert "/v/" in made.banner
+    assert people.CLINICIAN.username in made.banner
+    assert "Two-factor login is off" in made.banner
+    assert str(made.folder.relative_to(made.folder.parents[1])) in made.banner
+    assert re.match(r"\d{4}-?\d\d-?\d\d", made.folder.name)
 
 
 @pytest.mark.parametrize(
