@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.browser.stage import Templates
 
 ARRIVES_MS = 3 * PATIENCE_MS
 """The patient's process starts, checks in and waits."""
+LATE_SECONDS = 120
+"""As her scenario says."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -92,4 +95,20 @@ async def test_a_new_clinician_practises_alone_and_gets_the_score_sheet(
     await clinician.page.get_by_role("link", name="Torna all'agenda").click()
     await expect(clinician.page).to_have_url(re.compile("/agenda$"))
     await expect(clinician.page.locator(".agenda-list")).not_to_contain_text("Serafini")
+    assert clinician.faults == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_who_waits_for_a_late_patient_has_a_visit(demo: Demo, clinician: Person) -> None:
+    await clinician.log_in(demo, "clinician")
+    began = time.monotonic()
+    await begin(clinician, "paziente-in-ritardo")
+    assert time.monotonic() - began >= LATE_SECONDS
+    await clinician("admit").click(timeout=PATIENCE_MS)
+    await clinician.sees_moving_picture()
+    await expect(clinician("chat-log")).to_contain_text("scusi il ritardo", timeout=PATIENCE_MS)
+    await finish(clinician, "completed", "patient")
+
+    assert (await read_sheet(clinician))["outcome"] == "met"
     assert clinician.faults == []
