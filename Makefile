@@ -56,7 +56,7 @@ test-browser:
 
 test-others:
 	@nice -n 10 $(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/browser \
-	  --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(call named,others)
+	  --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(call named,others)
 
 test-lint:
 	@$(MAKE) --no-print-directory lint $(call named,lint)

@@ -6,6 +6,7 @@ or ``make_visit``) runs on both. Rows are made by the production functions.
 
 from __future__ import annotations
 
+import gc
 import asyncio
 import itertools
 import pickle
@@ -106,6 +107,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     long = {here / name for name in _LONG_FILES}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """The collector need not look through what stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
