@@ -6,8 +6,8 @@ or ``make_visit``) runs on both. Rows are made by the production functions.
 
 from __future__ import annotations
 
-import gc
 import asyncio
+import gc
 import itertools
 import pickle
 import shutil
