@@ -194,6 +194,7 @@ def _others(folder: Path, wanted: str) -> str:
 
 
 def _packets(path: Path) -> Iterator[RtpPacket]:
+    """All but a last one that was cut when Janus ended."""
     data = path.read_bytes()
     if not data.startswith(_MAGIC):
         raise ValueError("no .mjr")
@@ -201,7 +202,10 @@ def _packets(path: Path) -> Iterator[RtpPacket]:
     at += 2 + int.from_bytes(data[at : at + 2])
     while data[at : at + 4] == _PACKET:
         size = int.from_bytes(data[at + 8 : at + 10])
-        yield RtpPacket.parse(data[at + 10 : at + 10 + size])
+        packet = data[at + 10 : at + 10 + size]
+        if len(packet) < size:
+            return
+        yield RtpPacket.parse(packet)
         at += 10 + size
 
 

@@ -33,13 +33,13 @@ async def clinician(demo: Demo, chromiums: Chromiums) -> AsyncIterator[Person]:
     await chromiums.clear()
 
 
-async def begin(clinician: Person, code: str) -> None:
+async def begin(clinician: Person, code: str, late_seconds: int = 0) -> None:
     """From the agenda to the practice whose patient waits."""
     await clinician("practice-button").click()
     scenario = clinician.page.locator(f'[data-testid="scenario"][data-code="{code}"]')
     await scenario.get_by_test_id("begin-practice").click()
     here = clinician.page.locator('[data-hook="patient-here"]')
-    await expect(here).to_be_visible(timeout=ARRIVES_MS)
+    await expect(here).to_be_visible(timeout=ARRIVES_MS + late_seconds * 1000)
     await clinician("open-practice").click()
 
 
@@ -103,7 +103,7 @@ async def test_a_new_clinician_practises_alone_and_gets_the_score_sheet(
 async def test_who_waits_for_a_late_patient_has_a_visit(demo: Demo, clinician: Person) -> None:
     await clinician.log_in(demo, "clinician")
     began = time.monotonic()
-    await begin(clinician, "paziente-in-ritardo")
+    await begin(clinician, "paziente-in-ritardo", LATE_SECONDS)
     assert time.monotonic() - began >= LATE_SECONDS
     await clinician("admit").click(timeout=PATIENCE_MS)
     await clinician.sees_moving_picture()
