@@ -371,6 +371,7 @@ async def click_everything(robot: Page) -> None:
     await robot.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_a_robot_gets_nothing_and_the_patient_still_joins(
     telephone: BrowserContext, chromium: Browser, address: str, visit: Visit, database: Database
